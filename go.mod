@@ -1,0 +1,3 @@
+module netmend
+
+go 1.26
