@@ -1,0 +1,218 @@
+"""Makes the PyTorch exports of testdata/exports, each in a folder of its own.
+
+    python scripts/exports_pytorch.py testdata/exports              # all that are committed
+    python scripts/exports_pytorch.py testdata/exports pytorch_mlp  # one
+    python scripts/exports_pytorch.py out/exports pytorch_m         # the M network, 4.8 MB, not committed
+
+Weights are freshly initialised from seed 1; data are the first rows of the optical digits, or seeded.
+"""
+
+import os
+import sys
+
+import numpy as np
+import torch
+from torch import nn
+
+import export_common as common
+import fixture_data
+from export_pytorch import export
+
+
+def mlp():
+    """64-32-10 with dropout, adam, cross-entropy."""
+    model = nn.Sequential()
+    model.add_module("fc1", nn.Linear(64, 32))
+    model.add_module("act1", nn.ReLU())
+    model.add_module("drop1", nn.Dropout(0.2))
+    model.add_module("fc2", nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    return model, optimizer, nn.CrossEntropyLoss(), fixture_data.small_digits((64,)), {"batch_size": 32, "epochs": 10}
+
+
+class CNN(nn.Module):
+    """Two convolutions with batch-norm, pooling and dropout on [n,1,8,8]; flattens with view, as much code does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 16, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(16)
+        self.pool = nn.MaxPool2d(2)
+        self.drop = nn.Dropout(0.25)
+        self.fc1 = nn.Linear(16 * 2 * 2, 32)
+        self.fc2 = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        x = self.pool(torch.relu(self.bn2(self.conv2(x))))
+        x = x.view(x.size(0), -1)
+        return self.fc2(self.drop(torch.relu(self.fc1(x))))
+
+
+def cnn():
+    """Batch-norm, max-pooling and dropout; SGD with momentum, step schedule."""
+    model = CNN()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=5, gamma=0.5)
+    data = fixture_data.small_digits((1, 8, 8))
+    return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 64, "epochs": 10, "scheduler": scheduler}
+
+
+class Block(nn.Module):
+    """A residual block (He et al. 2016, arXiv 1512.03385, figure 2) with a 1x1 projection where the shape changes."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.shortcut(x))
+
+
+def resnet():
+    """Residual blocks with Add and GlobalAveragePool."""
+    model = nn.Sequential()
+    model.add_module("stem", nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()))
+    model.add_module("block1", Block(8, 8, 1))
+    model.add_module("block2", Block(8, 16, 2))
+    model.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    model.add_module("flatten", nn.Flatten())
+    model.add_module("fc", nn.Linear(16, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    data = fixture_data.small_digits((1, 8, 8))
+    return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 64, "epochs": 20, "scheduler": scheduler}
+
+
+def vgg():
+    """Stacked 3x3 convolutions and a wide head with two dropouts (Simonyan and Zisserman 2015, arXiv 1409.1556)."""
+    layers, channels = [], 1
+    for width in (8, 16):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2, 2))
+    head = [nn.Linear(64, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 10)]
+    model = nn.Sequential()
+    model.add_module("features", nn.Sequential(*layers))
+    model.add_module("flatten", nn.Flatten())
+    model.add_module("classifier", nn.Sequential(*head))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.002, weight_decay=0.01)
+    return model, optimizer, nn.CrossEntropyLoss(), fixture_data.small_digits((1, 8, 8)), {"batch_size": 32, "epochs": 15}
+
+
+def conv1d():
+    """Dilated, grouped and strided 1-D convolutions, batch-norm, average pooling; log-softmax with NLLLoss."""
+    model = nn.Sequential()
+    model.add_module("conv1", nn.Conv1d(1, 8, 5, padding=2))
+    model.add_module("bn1", nn.BatchNorm1d(8))
+    model.add_module("act1", nn.LeakyReLU(0.1))
+    model.add_module("conv2", nn.Conv1d(8, 16, 3, padding=2, dilation=2, groups=2))
+    model.add_module("act2", nn.PReLU(16))
+    model.add_module("pool", nn.AvgPool1d(2))
+    model.add_module("conv3", nn.Conv1d(16, 16, 3, stride=2))
+    model.add_module("act3", nn.ReLU())
+    model.add_module("flatten", nn.Flatten())
+    model.add_module("fc", nn.Linear(16 * 7, 3))
+    model.add_module("out", nn.LogSoftmax(dim=1))
+    return model, torch.optim.RMSprop(model.parameters(), lr=0.001), nn.NLLLoss(), fixture_data.waves(), {"epochs": 20}
+
+
+ACTIVATIONS = [
+    ("elu", nn.ELU()), ("selu", nn.SELU()), ("celu", nn.CELU(1.5)), ("gelu", nn.GELU()),
+    ("gelu_tanh", nn.GELU(approximate="tanh")), ("silu", nn.SiLU()), ("mish", nn.Mish()), ("relu6", nn.ReLU6()),
+    ("hardtanh", nn.Hardtanh()), ("hardsigmoid", nn.Hardsigmoid()), ("hardswish", nn.Hardswish()),
+    ("leaky_relu", nn.LeakyReLU(0.2)), ("prelu", nn.PReLU()), ("softplus", nn.Softplus()), ("softsign", nn.Softsign()),
+    ("tanh", nn.Tanh()), ("sigmoid", nn.Sigmoid()), ("logsigmoid", nn.LogSigmoid()), ("tanhshrink", nn.Tanhshrink()),
+    ("threshold", nn.Threshold(0.0, 0.0)), ("softmax", nn.Softmax(dim=1)),
+]  # fmt: skip
+
+
+def activations():
+    """Every activation of torch.nn that the exporter knows, between small linear layers; regression with Huber loss."""
+    model, width = nn.Sequential(), 6
+    for name, activation in ACTIVATIONS:
+        model.add_module("fc_" + name, nn.Linear(width, 6))
+        model.add_module(name, activation)
+    model.add_module("fc_out", nn.Linear(6, 1))
+    return model, torch.optim.NAdam(model.parameters()), nn.HuberLoss(delta=0.5), fixture_data.curve(), {"epochs": 30}
+
+
+class TwoInputs(nn.Module):
+    """An 8x8 image and four numbers (mean ink of its halves), joined after the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3)
+        self.fc1 = nn.Linear(6 * 9 + 4, 24)
+        self.fc2 = nn.Linear(24, 10)
+
+    def forward(self, image, numbers):
+        x = torch.flatten(nn.functional.max_pool2d(torch.tanh(self.conv(image)), 2), 1)
+        return self.fc2(torch.sigmoid(self.fc1(torch.cat([x, numbers], dim=1))))
+
+
+def two_inputs():
+    """Two named inputs, Concat; Adadelta, gradients clipped by norm, first layer frozen."""
+    model = TwoInputs()
+    model.conv.weight.requires_grad_(False)
+    optimizer = torch.optim.Adadelta([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    data = fixture_data.small_digits((1, 8, 8))
+    for part in ("x_train", "x_test"):
+        image = data[part]
+        halves = [image[:, 0, :4], image[:, 0, 4:], image[:, 0, :, :4], image[:, 0, :, 4:]]
+        data[part] = {"image": image, "numbers": np.stack([h.mean((1, 2)) for h in halves], axis=1)}
+    return model, optimizer, nn.CrossEntropyLoss(), data, {"epochs": 20, "gradient_clip": {"global_norm": 1.0}}
+
+
+def m():
+    """The M network of DeepCrime's MNIST subject: 28x28, two convolutions, Adadelta 1.0, batch 128, 12 epochs."""
+    model = nn.Sequential()
+    model.add_module("conv1", nn.Conv2d(1, 32, 3))
+    model.add_module("relu1", nn.ReLU())
+    model.add_module("conv2", nn.Conv2d(32, 64, 3))
+    model.add_module("relu2", nn.ReLU())
+    model.add_module("pool", nn.MaxPool2d(2))
+    model.add_module("drop1", nn.Dropout(0.25))
+    model.add_module("flatten", nn.Flatten())
+    model.add_module("fc1", nn.Linear(64 * 12 * 12, 128))
+    model.add_module("relu3", nn.ReLU())
+    model.add_module("drop2", nn.Dropout(0.5))
+    model.add_module("fc2", nn.Linear(128, 10))
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
+    data = fixture_data.small_digits((1, 8, 8), 64, 16)
+    for part in ("x_train", "x_test"):  # 8x8 digits enlarged to MNIST's size: only the shape matters here
+        image = torch.from_numpy(data[part])
+        data[part] = nn.functional.interpolate(image, size=(28, 28), mode="nearest").numpy()
+    return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 128, "epochs": 12}
+
+
+COMMITTED = {
+    "pytorch_mlp": mlp, "pytorch_cnn": cnn, "pytorch_resnet": resnet, "pytorch_vgg": vgg, "pytorch_conv1d": conv1d,
+    "pytorch_activations": activations, "pytorch_two_inputs": two_inputs,
+}  # fmt: skip
+ON_DEMAND = {"pytorch_m": m}
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    folder, names = sys.argv[1], sys.argv[2:] or list(COMMITTED)
+    for name in names:
+        torch.manual_seed(1)
+        made = {**COMMITTED, **ON_DEMAND}[name]()
+        common.report(name, export(*made[:4], os.path.join(folder, name), **made[4]))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
