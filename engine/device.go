@@ -1,6 +1,13 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrMemory is wrapped by errors of Compile, Load and Run when the device has too little memory. For a search that is a result with a
+// cause, not the end.
+var ErrMemory = errors.New("out of memory")
 
 // Device runs programs. Implementations: engine/reference, engine/cpu, cuda. A Device may be used from several goroutines.
 type Device interface {

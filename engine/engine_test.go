@@ -84,3 +84,20 @@ func TestCheckFindsBadPrograms(t *testing.T) {
 		}
 	}
 }
+
+func TestFlops(t *testing.T) {
+	p := NewProgram(8)
+	x := p.NewData("x", Float, []int{3, 8, 8})
+	w, v := p.NewState("w", []int{4, 3, 3, 3}), p.NewState("v", []int{4 * 6 * 6, 10})
+	b := p.NewFunc("f", 2)
+	win := Window{Kernel: []int{3, 3}, Strides: []int{1, 1}, Dilations: []int{1, 1}, PadBegin: []int{0, 0}, PadEnd: []int{0, 0}, Group: 1}
+	y := b.Conv(b.Batch(x), w, None, win)
+	b.MatMul(b.Reshape(y, []int{2, 4 * 6 * 6}), v, None, false, false)
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	batch, conv, dense := 2*3*8*8, 2*(2*4*6*6)*(3*3*3), 2*(2*10)*(4*6*6)
+	if got, want := p.Flops(b.Func()), float64(batch+conv+dense); got != want {
+		t.Errorf("Flops = %v, want %v", got, want)
+	}
+}

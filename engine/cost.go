@@ -1,0 +1,51 @@
+package engine
+
+// Flops is the number of floating-point operations of one step of a function: two for every multiply-add of MatMul and convolutions, one
+// for every element that any other op reads or writes, whichever is more. It is a declared measure, the same on every device and machine,
+// so that a budget counted in it replays exactly.
+func (p *Program) Flops(f *Func) float64 {
+	total := 0.0
+	for i := range f.Ops {
+		total += p.opFlops(&f.Ops[i])
+	}
+	return total
+}
+
+func (p *Program) opFlops(op *Op) float64 {
+	size := func(id TensorID) float64 {
+		if id == None {
+			return 0
+		}
+		return float64(p.Tensors[id].Len())
+	}
+	switch op.Kind {
+	case Reshape:
+		return 0
+	case MatMul:
+		a := p.Tensors[op.In[0]].Shape
+		k := a[len(a)-1]
+		if op.TransA {
+			k = a[len(a)-2]
+		}
+		return 2 * size(op.Out[0]) * float64(k)
+	case Conv, ConvDX, ConvDW:
+		y, w := op.Out[0], op.In[1] // Conv
+		switch op.Kind {
+		case ConvDX:
+			y = op.In[0]
+		case ConvDW:
+			y, w = op.In[0], op.Out[0]
+		}
+		return 2 * size(y) * size(w) / float64(p.Tensors[w].Shape[0])
+	}
+	in, out := 0.0, 0.0
+	for _, id := range op.In {
+		if op.Kind != Batch && op.Kind != Gather && op.Kind != Slice {
+			in = max(in, size(id))
+		}
+	}
+	for _, id := range op.Out {
+		out = max(out, size(id))
+	}
+	return max(in, out)
+}
