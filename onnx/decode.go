@@ -45,7 +45,9 @@ func Read(path string) (*Model, error) {
 	return m, nil
 }
 
-// Decode reads a model from its serialized bytes. A tensor with external data has no folder to be read from.
+// Decode reads a model from its serialized bytes. A tensor with external data has no folder to be read from. Nodes
+// that are out of topological order, which ONNX forbids but old exporters write and ONNX Runtime accepts, are put in
+// order where there is no cycle, so that nobody else has to think of it.
 func Decode(b []byte) (*Model, error) { return decode(b, nil) }
 
 func decode(b []byte, source *folder) (*Model, error) {
@@ -99,6 +101,9 @@ func (d decoder) graph(p *pb.GraphProto) *Graph {
 		Inputs: valuesFrom(p.Input), Outputs: valuesFrom(p.Output), ValueInfo: valuesFrom(p.ValueInfo),
 		Initializers: each(p.Initializer, d.tensor), SparseInitializers: each(p.SparseInitializer, d.sparse),
 		Metadata: pairsFrom(p.MetadataProps), proto: p,
+	}
+	if sorted, cycle := sortNodes(g.Nodes); cycle == nil {
+		g.Nodes = sorted
 	}
 	p.Node, p.Input, p.Output, p.ValueInfo, p.Initializer, p.SparseInitializer, p.MetadataProps = nil, nil, nil, nil, nil, nil, nil
 	return g

@@ -53,26 +53,36 @@ func (t *Tensor) externalExtent() (extent, error) {
 	return e, nil
 }
 
-// readExternal reads the size bytes of an external tensor.
-func (t *Tensor) readExternal(size int64) ([]byte, error) {
+// openExternal opens the file of an external tensor of size bytes, which it is checked to have.
+func (t *Tensor) openExternal(size int64) (*os.File, extent, error) {
 	e, err := t.externalExtent()
 	if err != nil {
-		return nil, err
+		return nil, e, err
 	}
 	if e.length >= 0 && e.length != size {
-		return nil, t.errorf("external_data length is %d, shape %v of %s needs %d bytes", e.length, t.Dims, t.Type, size)
+		return nil, e, t.errorf("external_data length is %d, shape %v of %s needs %d bytes", e.length, t.Dims, t.Type, size)
 	}
 	if t.source == nil {
-		return nil, t.errorf("its data lies in %q, but the model was not read from a file", e.location)
+		return nil, e, t.errorf("its data lies in %q, but the model was not read from a file", e.location)
 	}
 	f, have, err := t.source.open(e.location)
 	if err != nil {
-		return nil, t.errorf("external_data: %w", err)
+		return nil, e, t.errorf("external_data: %w", err)
+	}
+	if e.offset > have || size > have-e.offset {
+		f.Close()
+		return nil, e, t.errorf("external_data asks for %d bytes at offset %d of %q, which has %d", size, e.offset, e.location, have)
+	}
+	return f, e, nil
+}
+
+// readExternal reads the size bytes of an external tensor.
+func (t *Tensor) readExternal(size int64) ([]byte, error) {
+	f, e, err := t.openExternal(size)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
-	if e.offset > have || size > have-e.offset {
-		return nil, t.errorf("external_data asks for %d bytes at offset %d of %q, which has %d", size, e.offset, e.location, have)
-	}
 	raw := make([]byte, size)
 	if _, err := io.ReadFull(io.NewSectionReader(f, e.offset, size), raw); err != nil {
 		return nil, t.errorf("external_data: read %q: %w", e.location, err)

@@ -1,6 +1,9 @@
 package onnx
 
 import (
+	"errors"
+	"fmt"
+
 	"netmend/onnx/internal/pb"
 )
 
@@ -301,4 +304,18 @@ func (a *Attribute) Clone() *Attribute {
 		c.TypeProtos[i] = c.TypeProtos[i].clone()
 	}
 	return &c
+}
+
+// nodeError is an error about a node; nested in another it loses the package's name.
+type nodeError struct{ text string }
+
+func (e *nodeError) Error() string { return "onnx: " + e.text }
+
+func errNode(n *Node, format string, args ...any) error {
+	for i, a := range args {
+		if inner, ok := a.(*nodeError); ok {
+			args[i] = errors.New(inner.text)
+		}
+	}
+	return &nodeError{fmt.Sprintf("node %q: %s", n.Label(), fmt.Errorf(format, args...))}
 }

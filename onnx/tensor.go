@@ -266,6 +266,49 @@ type storage struct {
 	at  func(i int) uint64 // the bit pattern of element i of a typed field
 }
 
+// check reports contents that do not fit type and dims, without reading external data.
+func (t *Tensor) check() error {
+	if t.Type == StringType {
+		n, err := t.NumElements()
+		if err == nil && int64(len(t.proto.GetStringData())) != n {
+			err = t.errorf("has %d strings, shape %v needs %d", len(t.proto.GetStringData()), t.Dims, n)
+		}
+		if err == nil && (t.proto.GetRawData() != nil || t.IsExternal()) {
+			err = t.errorf("holds strings, which must lie in string_data")
+		}
+		return err
+	}
+	if p := t.proto; p != nil {
+		fields := 0
+		for _, used := range []bool{p.RawData != nil, len(p.FloatData) > 0, len(p.DoubleData) > 0, len(p.Int32Data) > 0,
+			len(p.Int64Data) > 0, len(p.Uint64Data) > 0, len(p.StringData) > 0, t.IsExternal()} {
+			if used {
+				fields++
+			}
+		}
+		if fields > 1 {
+			return t.errorf("keeps its data in %d fields at once", fields)
+		}
+	}
+	if !t.IsExternal() {
+		_, err := t.open()
+		return err
+	}
+	n, err := t.NumElements()
+	if err != nil {
+		return err
+	}
+	size, ok := rawSize(t.Type, n)
+	if !ok {
+		return t.errorf("%s of shape %v cannot lie in external data", t.Type, t.Dims)
+	}
+	f, _, err := t.openExternal(size)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // open finds the elements and checks that there are as many as dims declare, before anything is allocated.
 func (t *Tensor) open() (storage, error) {
 	n, err := t.NumElements()
@@ -425,6 +468,8 @@ func (t *Tensor) Int64s() ([]int64, error) {
 			out[i] = int64(int16(v))
 		case Int32:
 			out[i] = int64(int32(v))
+		case Int64:
+			out[i] = int64(v)
 		case Int4:
 			out[i] = int64(int8(v<<4)) >> 4
 		case Int2:
