@@ -21,17 +21,23 @@ func (p *Program) infer(f *Func, op *Op) ([][]int, []DType, error) {
 	}
 	switch op.Kind {
 	case Batch:
+		if p.Tensors[op.In[0]].Role != Data {
+			return nil, nil, fmt.Errorf("reads a %v tensor, wants data", p.Tensors[op.In[0]].Role)
+		}
 		return [][]int{append([]int{f.Batch}, in[0][1:]...)}, []DType{p.Tensors[op.In[0]].Type}, nil
 	case Unary:
 		if !op.Fn.Unary() {
 			return nil, nil, fmt.Errorf("%s is not a unary function", op.Fn)
 		}
 		return one(in[0], nil)
-	case UnaryGrad, MaxPoolGrad, SoftmaxGrad, LogSoftmaxGrad, Lerp:
-		if op.Kind != MaxPoolGrad && !slices.Equal(in[0], in[1]) {
+	case UnaryGrad, SoftmaxGrad, LogSoftmaxGrad, Lerp:
+		if !slices.Equal(in[0], in[1]) {
 			return nil, nil, fmt.Errorf("shapes %v and %v differ", in[0], in[1])
 		}
-		if op.Kind == Lerp && op.In[0] != op.Out[0] {
+		if op.Kind == UnaryGrad && !(op.Fn.Unary() && op.Fn.Differentiable()) {
+			return nil, nil, fmt.Errorf("%s has no unary gradient", op.Fn)
+		}
+		if op.Kind == Lerp && (len(op.Out) != 1 || op.In[0] != op.Out[0]) {
 			return nil, nil, fmt.Errorf("writes another tensor than it reads")
 		}
 		return one(in[1], nil)
@@ -65,8 +71,8 @@ func (p *Program) infer(f *Func, op *Op) ([][]int, []DType, error) {
 	case MaxPool, AvgPool:
 		s, err := WindowShape(in[0], op.Window)
 		return one(append(slices.Clone(in[0][:min(2, len(in[0]))]), s...), err)
-	case AvgPoolGrad:
-		return one(op.Shape, nil)
+	case MaxPoolGrad, AvgPoolGrad:
+		return one(poolGradShape(in, op))
 	case BatchNorm, BatchNormGrad, BatchNormInfer:
 		return batchNormShapes(in, op)
 	case Update:
@@ -85,10 +91,13 @@ func (p *Program) inferMove(in [][]int, op *Op) ([][]int, []DType, error) {
 	}
 	switch op.Kind {
 	case Transpose:
+		if len(op.Axes) != len(in[0]) {
+			return nil, nil, fmt.Errorf("%v is no permutation of the axes of %v", op.Axes, in[0])
+		}
 		s := make([]int, len(op.Axes))
 		seen := make([]bool, len(in[0]))
 		for i, a := range op.Axes {
-			if len(op.Axes) != len(in[0]) || a < 0 || a >= len(in[0]) || seen[a] {
+			if a < 0 || a >= len(in[0]) || seen[a] {
 				return nil, nil, fmt.Errorf("%v is no permutation of the axes of %v", op.Axes, in[0])
 			}
 			seen[a], s[i] = true, in[0][a]
@@ -100,6 +109,11 @@ func (p *Program) inferMove(in [][]int, op *Op) ([][]int, []DType, error) {
 		}
 		return one(op.Shape, t, nil)
 	case Concat:
+		for _, id := range op.In {
+			if p.Tensors[id].Type != t {
+				return nil, nil, fmt.Errorf("joins %v and %v", t, p.Tensors[id].Type)
+			}
+		}
 		return one(concatShape(in, op), t, concatCheck(in, op))
 	case Slice:
 		return one(op.Shape, t, checkPlaced(in[0], op.Shape, op))
@@ -109,6 +123,13 @@ func (p *Program) inferMove(in [][]int, op *Op) ([][]int, []DType, error) {
 		a := op.Axes[0]
 		return one(slices.Concat(in[0][:a], in[1], in[0][a+1:]), t, nil)
 	case GatherGrad:
+		if len(op.Axes) != 1 || op.Axes[0] < 0 || op.Axes[0] >= len(op.Shape) {
+			return nil, nil, fmt.Errorf("axes %v of shape %v, wants one", op.Axes, op.Shape)
+		}
+		a := op.Axes[0]
+		if y := slices.Concat(op.Shape[:a], in[1], op.Shape[a+1:]); !slices.Equal(y, in[0]) {
+			return nil, nil, fmt.Errorf("dy has shape %v, wants %v", in[0], y)
+		}
 		return one(op.Shape, Float, nil)
 	case Cast:
 		return one(in[0], op.Type, nil)
@@ -285,10 +306,32 @@ func convGradShapes(in [][]int, op *Op) ([][]int, []DType, error) {
 	return [][]int{op.Shape}, []DType{Float}, err
 }
 
+// poolGradShape checks that the pool whose gradient op is gives the shape of its dy.
+func poolGradShape(in [][]int, op *Op) ([]int, error) {
+	x := op.Shape
+	if op.Kind == MaxPoolGrad {
+		x = in[1]
+	}
+	s, err := WindowShape(x, op.Window)
+	if err != nil {
+		return nil, err
+	}
+	y := append(slices.Clone(x[:2]), s...)
+	for i, have := range in {
+		if !(op.Kind == MaxPoolGrad && i == 1) && !slices.Equal(have, y) {
+			return nil, fmt.Errorf("input %d has shape %v, wants %v", i, have, y)
+		}
+	}
+	return x, nil
+}
+
 func batchNormShapes(in [][]int, op *Op) ([][]int, []DType, error) {
 	x, params := in[0], in[1:]
 	if op.Kind == BatchNormGrad {
 		x, params = in[1], in[2:]
+		if !slices.Equal(in[0], x) {
+			return nil, nil, fmt.Errorf("dy has shape %v, x %v", in[0], x)
+		}
 	}
 	if len(x) < 2 {
 		return nil, nil, fmt.Errorf("wants at least 2 dimensions, got %v", x)

@@ -10,7 +10,10 @@ const (
 
 	// Unary: y = Fn(x), elementwise, Alpha and Beta are Fn's parameters.
 	Unary
-	// UnaryGrad: dx = dy * Fn'(x). In: dy, r, where r is y if Fn.GradFromOutput, else x.
+	// UnaryGrad: dx = dy * Fn'(x). In: dy, r, where r is y if Fn.GradFromOutput, else x. At a kink Fn' is the left slope of LeakyRelu, Elu,
+	// Selu, Celu and ThresholdedRelu, 0 of Relu and Abs, the inner one of Clip, the outer one of HardSigmoid and HardSwish. Where a
+	// function is flat (Relu, Clip, HardSigmoid, HardSwish, ThresholdedRelu) dx is 0 whatever dy is. At x = NaN, dx is unspecified but for
+	// Relu.
 	UnaryGrad
 	// Binary: y = Fn(a, b), elementwise with numpy broadcasting. Comparisons give 0 or 1.
 	Binary
@@ -18,7 +21,8 @@ const (
 	Where
 	// Broadcast: y = x repeated along dimensions of size 1 or missing in front, to Shape.
 	Broadcast
-	// Reduce: y = Fn of x over Axes, which stay as dimensions of size 1. Fn: Sum, Mean, Max, Min, Prod.
+	// Reduce: y = Fn of x over Axes, which stay as dimensions of size 1. Fn: Sum, Mean, Max, Min, Prod; of no elements they are 0, NaN, -Inf,
+	// +Inf, 1.
 	Reduce
 
 	// MatMul: y = a·b (+ bias over the last axis). In: a, b, [bias]. TransA and TransB swap the last two axes first; leading axes broadcast.
@@ -31,11 +35,11 @@ const (
 	// ConvDW: the gradients of Conv by w and bias. Out: dw, [db] (one or two outputs); In: dy, x; Shape is w's.
 	ConvDW
 
-	// MaxPool: y = largest element of every window; padding never wins; NaN wins. Window.
+	// MaxPool: y = largest element of every window; padding never wins (a window of padding alone is -Inf); NaN wins. Window.
 	MaxPool
 	// MaxPoolGrad: dy goes to the first element (row-major) that is the window's maximum. In: dy, x, y.
 	MaxPoolGrad
-	// AvgPool: mean of every window; Window.CountPad says whether padding counts in the divisor.
+	// AvgPool: mean of every window; Window.CountPad says whether padding counts in the divisor. Divided by nothing it is 0.
 	AvgPool
 	// AvgPoolGrad: In: dy; Shape is x's.
 	AvgPoolGrad
@@ -74,7 +78,7 @@ const (
 	// GatherGrad: In: dy, i; Shape is x's; indices out of range are left out.
 	GatherGrad
 
-	// Cast: Float to Int rounds towards zero, Int to Float is exact up to 2^24. Type is y's.
+	// Cast: Float to Int rounds towards zero and saturates, NaN gives 0; Int to Float is exact up to 2^24. Type is y's.
 	Cast
 	// OneHot: y = 1 where the last, new axis of size Shape[last] equals x (Int), else 0.
 	OneHot
@@ -86,7 +90,8 @@ const (
 	// Update: one optimizer step. Out: parameter, slots…; In: parameter, gradient, coefficients (Feed), slots…. See Update.
 	Update
 
-	// Moments: y = [count of non-finite, mean, mean |x|, mean x², max |x|, share of exact zeros], all but the first over the finite elements.
+	// Moments: y = [count of non-finite, mean, mean |x|, mean x², max |x|, share of exact zeros], all but the first over the finite elements,
+	// and 0 where there are none.
 	Moments
 
 	numKinds
