@@ -8,17 +8,18 @@ import (
 // Builder appends operations to one function of a Program. Every method returns the id of the new tensor. The first operation that is
 // wrong is remembered: Err returns it, later calls return None and do nothing.
 type Builder struct {
-	p     *Program
-	f     *Func
-	err   error
-	label string
+	p        *Program
+	f        *Func
+	err      error
+	label    string
+	detached map[TensorID]bool // results that Gradient takes for constants
 }
 
 // NewFunc adds an empty function that takes batch rows of the data set per step (0 for none).
 func (p *Program) NewFunc(name string, batch int) *Builder {
 	f := &Func{Name: name, Batch: batch}
 	p.Funcs = append(p.Funcs, f)
-	return &Builder{p: p, f: f}
+	return &Builder{p: p, f: f, detached: make(map[TensorID]bool)}
 }
 
 // Err is the first error of this builder.
@@ -251,6 +252,13 @@ func (b *Builder) Reshape(x TensorID, shape []int) TensorID {
 		return x
 	}
 	return b.emit1(Op{Kind: Reshape, In: ids(x), Shape: slices.Clone(shape)})
+}
+
+// Detach is x as a constant to Gradient: nothing flows back through it.
+func (b *Builder) Detach(x TensorID) TensorID {
+	y := b.emit1(Op{Kind: Reshape, In: ids(x), Shape: slices.Clone(b.Shape(x))})
+	b.detached[y] = true
+	return y
 }
 
 func (b *Builder) Concat(axis int, xs ...TensorID) TensorID {

@@ -101,3 +101,16 @@ func TestFlops(t *testing.T) {
 		t.Errorf("Flops = %v, want %v", got, want)
 	}
 }
+
+func TestNothingFlowsThroughDetach(t *testing.T) {
+	p := NewProgram(1)
+	w := p.NewState("w", []int{3})
+	b := p.NewFunc("f", 0)
+	if g := b.Gradient(b.Detach(b.Unary(Exp, w)), []TensorID{w}); g[0] != None {
+		t.Errorf("gradient %d through Detach", g[0])
+	}
+	g := b.Gradient(b.Mul(w, b.Detach(w)), []TensorID{w})
+	if g[0] == None || b.Err() != nil {
+		t.Errorf("no gradient beside Detach: %v", b.Err())
+	}
+}

@@ -28,7 +28,7 @@ func (b *Builder) Gradient(loss TensorID, wrt []TensorID) []TensorID {
 	for i := range ops {
 		if !ops[i].Kind.writesState() && slices.ContainsFunc(ops[i].In, func(id TensorID) bool { return g.needs[id] }) {
 			for _, id := range ops[i].Out {
-				g.needs[id] = b.Type(id) == Float
+				g.needs[id] = b.Type(id) == Float && !b.detached[id]
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package train
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"netmend/engine"
 )
@@ -37,6 +36,7 @@ const (
 	kerasEpsilon     = 1e-7    // keras.config.epsilon()
 	torchMinLog      = -100    // torch binary_cross_entropy clamps its logarithms there
 	angleClip        = 0.99999 // the published loss of the gaze network clips the cosine there
+	torchMinVariance = 1e-12   // torch's BCELoss divides its gradient p-t by max(p·(1-p), 1e-12)
 	torchPoissonEps  = 1e-8    // torch poisson_nll_loss's eps
 	activationNone   = ""
 	activationSoft   = "Softmax"
@@ -61,8 +61,9 @@ type lossGraph struct {
 	normalised bool            // every target row sums to one
 }
 
-// build returns the loss of every sample, shape [batch], and the tensor to differentiate in its place. The two are the same but for one
-// case: TensorFlow's softmax cross-entropy gives softmax(z) - t as its gradient also where the targets do not sum to one.
+// build returns the loss of every sample, shape [batch], and the tensor to differentiate in its place. The two are the same except where
+// a framework's gradient is not the derivative of its loss: TensorFlow's softmax cross-entropy gives softmax(z) - t also where the targets
+// do not sum to one, and PyTorch's BCELoss bounds the denominator of its gradient.
 func (g *lossGraph) build() (perSample, objective engine.TensorID) {
 	y, t := g.output, g.target
 	if g.loss.Sparse() {
@@ -81,13 +82,13 @@ func (g *lossGraph) build() (perSample, objective engine.TensorID) {
 	case "categorical_crossentropy", "sparse_categorical_crossentropy":
 		return g.crossEntropy()
 	case "binary_crossentropy":
-		e = g.binaryCrossEntropy()
+		return g.binaryCrossEntropy()
 	case "kullback_leibler_divergence":
 		return g.kullbackLeibler()
 	case "categorical_hinge":
 		pos := g.Reduce(engine.Sum, g.Mul(t, y), false, g.axis)
 		neg := g.Reduce(engine.Max, g.Mul(g.Affine(t, -1, 1), y), false, g.axis)
-		e = g.Unary(engine.Relu, g.Affine(g.Sub(neg, pos), 1, 1))
+		e = g.positive(g.Affine(g.Sub(neg, pos), 1, 1))
 	case "angle":
 		e = g.angle()
 	case "poisson":
@@ -96,7 +97,7 @@ func (g *lossGraph) build() (perSample, objective engine.TensorID) {
 		if g.binary {
 			t = g.Affine(t, 2, -1)
 		}
-		e = g.Unary(engine.Relu, g.Affine(g.Mul(t, y), -1, 1))
+		e = g.positive(g.Affine(g.Mul(t, y), -1, 1))
 		if g.loss.Name == "squared_hinge" {
 			e = g.Mul(e, e)
 		}
@@ -161,18 +162,17 @@ func (g *lossGraph) crossEntropy() (perSample, objective engine.TensorID) {
 	if g.semantics != Keras || g.normalised {
 		return e, e
 	}
-	// d/dz of (1 - Σt)·logsumexp(z) is what TensorFlow's gradient softmax - t has beyond the true one; logsumexp(z) = z₀ - log p₀.
-	shape := slices.Clone(g.Shape(logits))
-	shape[g.axis] = 1
-	first := func(x engine.TensorID) engine.TensorID {
-		return g.Slice(x, make([]int, len(shape)), ones(len(shape)), shape)
-	}
-	lse := g.Sub(first(logits), first(logp))
-	rest := g.Affine(g.Reduce(engine.Sum, g.target, true, g.axis), -1, 1)
-	return e, g.Add(e, g.samples(g.Mul(rest, lse)))
+	slope := g.Detach(g.Sub(g.Softmax(logits, g.axis), g.target))
+	return e, g.samples(g.Reduce(engine.Sum, g.Mul(logits, slope), false, g.axis))
 }
 
-func (g *lossGraph) binaryCrossEntropy() engine.TensorID {
+// positive is max(0, x) with TensorFlow's gradient, which passes where x is 0.
+func (g *lossGraph) positive(x engine.TensorID) engine.TensorID {
+	zero := g.Scalar(0)
+	return g.Where(g.Binary(engine.Less, x, zero), zero, x)
+}
+
+func (g *lossGraph) binaryCrossEntropy() (perSample, objective engine.TensorID) {
 	z := engine.None
 	switch {
 	case g.loss.FromLogits:
@@ -180,21 +180,26 @@ func (g *lossGraph) binaryCrossEntropy() engine.TensorID {
 	case g.activation == activationLogSig:
 		z = g.logits
 	}
-	t := g.target
+	t, p := g.target, g.output
 	if z != engine.None { // softplus(z) - t·z
-		return g.Sub(g.Unary(engine.Softplus, z), g.Mul(t, z))
+		e := g.samples(g.Sub(g.Unary(engine.Softplus, z), g.Mul(t, z)))
+		return e, e
 	}
-	p := g.output
-	logs := func(p engine.TensorID) engine.TensorID {
-		return g.Binary(engine.Max, g.Unary(engine.Log, p), g.Scalar(torchMinLog))
-	}
+	logs := func(p engine.TensorID) engine.TensorID { return g.Unary(engine.Log, p) }
 	if g.semantics == Keras {
 		p = g.Unary(engine.Clip, p, kerasEpsilon, 1-kerasEpsilon)
-		logs = func(p engine.TensorID) engine.TensorID { return g.Unary(engine.Log, p) }
+	} else {
+		logs = func(p engine.TensorID) engine.TensorID {
+			return g.Binary(engine.Max, g.Unary(engine.Log, p), g.Scalar(torchMinLog))
+		}
 	}
-	pos := g.Mul(t, logs(p))
-	neg := g.Mul(g.Affine(t, -1, 1), logs(g.Affine(p, -1, 1)))
-	return g.Unary(engine.Neg, g.Add(pos, neg))
+	q := g.Affine(p, -1, 1)
+	e := g.samples(g.Unary(engine.Neg, g.Add(g.Mul(t, logs(p)), g.Mul(g.Affine(t, -1, 1), logs(q)))))
+	if g.semantics == Keras {
+		return e, e
+	}
+	slope := g.Div(g.Sub(p, t), g.Binary(engine.Max, g.Mul(p, q), g.Scalar(torchMinVariance)))
+	return e, g.samples(g.Mul(p, g.Detach(slope)))
 }
 
 func (g *lossGraph) kullbackLeibler() (perSample, objective engine.TensorID) {
@@ -260,14 +265,6 @@ func seq(n int) []int {
 	s := make([]int, n)
 	for i := range s {
 		s[i] = i
-	}
-	return s
-}
-
-func ones(n int) []int {
-	s := make([]int, n)
-	for i := range s {
-		s[i] = 1
 	}
 	return s
 }

@@ -1,0 +1,34 @@
+# netmend. `make demo` repairs a faulty model, `make test` is what CI runs; both install what is missing (scripts/deps.sh).
+
+GO      ?= go
+BIN     := bin/netmend
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+# Packages with C in them: the race detector and C do not go together here.
+CGO_PKGS := ./engine/cpu/... ./onnx/ort/... ./cmd/...
+
+.PHONY: all build deps test check demo bench clean
+
+all: build
+
+build: deps
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/netmend
+
+deps:
+	@scripts/deps.sh
+
+# Formatting, static checks, a build without C, then every test: with the race detector where there is no C.
+test: check
+	$(GO) test -race $$($(GO) list ./... | grep -v -E '^netmend/(engine/cpu|onnx/ort|cmd)(/|$$)')
+	$(GO) test $(CGO_PKGS)
+
+check: deps
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	CGO_ENABLED=0 $(GO) build ./...
+
+demo: build
+	@scripts/demo.sh
+
+clean:
+	rm -rf bin out
