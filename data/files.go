@@ -138,6 +138,7 @@ func unpackTar(at string, l *limits) ([]file, error) {
 		return nil, err
 	}
 	var files []file
+	var stored int64
 	for t := tar.NewReader(r); ; {
 		h, err := t.Next()
 		if err == io.EOF {
@@ -150,8 +151,9 @@ func unpackTar(at string, l *limits) ([]file, error) {
 		if h.Typeflag != tar.TypeReg || hidden(name) {
 			continue
 		}
-		if h.Size > l.unpacked {
-			return nil, fmt.Errorf("%q of the archive alone has %d bytes, the limit is %d", name, h.Size, l.max)
+		// What a sparse file leaves out is not in the archive but would be in memory: the declared sizes are counted as well.
+		if stored += h.Size; h.Size > l.max || stored > l.max {
+			return nil, fmt.Errorf("the archive holds more than the limit of %d bytes up to %q: raise the limit", l.max, name)
 		}
 		var all bytes.Buffer // grows with what is there, not with what the header declares
 		if _, err := io.Copy(&all, t); err != nil {

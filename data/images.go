@@ -28,8 +28,8 @@ type picture struct {
 // The rows take the classes in turn, the files of a class in the order of their names.
 //
 // Images are [N,height,width,channels] floats of 0..255: one channel where all of them are gray, else red, green, blue. As with
-// PIL's convert("RGB"), alpha is dropped and samples of 16 bits keep their upper 8. JPEGs with subsampled chroma differ from libjpeg's by
-// a few units at color edges: Go's decoder repeats chroma samples where libjpeg interpolates. All images have one size.
+// PIL's convert("RGB"), alpha is dropped; samples of 16 bits keep their upper 8. JPEGs decode to within 4 of libjpeg's values, whose chroma
+// interpolation is followed (upsampleChroma). All images have one size.
 func openImages(files []file, o Options, l *limits) (Source, error) {
 	train, test, err := classFolders(files)
 	if err != nil {
@@ -177,6 +177,9 @@ func readImages(pictures []picture, channels int, classes []string, l *limits) (
 		}
 		if b := m.Bounds(); b.Dx() != w || b.Dy() != h {
 			return fmt.Errorf("%q: the image changed while it was read", p.path)
+		}
+		if y, ok := m.(*image.YCbCr); ok {
+			m = upsampleChroma(y)
 		}
 		pixels(x.Float[i*size:(i+1)*size], m, channels)
 		return nil

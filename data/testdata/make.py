@@ -81,6 +81,10 @@ for name, im in {
 for name, sub in {"full.jpg": 0, "half.jpg": 2}.items():
     Image.fromarray(rgb).save(f"{d}/{name}", quality=90, subsampling=sub)
     np.save(f"expect/kinds_{name}.npy", np.array(Image.open(f"{d}/{name}").convert("RGB")))
+d = folder("odd/a")  # odd in both directions: the edges of subsampled chroma
+for name, sub in {"420.jpg": 2, "422.jpg": 1}.items():
+    Image.fromarray(smooth(7, 11, 3)).save(f"{d}/{name}", quality=90, subsampling=sub)
+    np.save(f"expect/odd_{name}.npy", np.array(Image.open(f"{d}/{name}").convert("RGB")))
 folder("gray/a"), folder("gray/b")
 Image.fromarray(smooth(5, 5, 1)).save("gray/a/1.png")
 Image.fromarray(smooth(5, 5, 1)).save("gray/b/1.png")
