@@ -243,7 +243,26 @@ const (
 	RuleAdagrad
 	// Adadelta: slots v, d. v = B2·v + (1-B2)·g²; q = sqrt(d + EpsIn) / sqrt(v + EpsIn) · g; d = B2·d + (1-B2)·q²; p -= c[1]·q.
 	RuleAdadelta
+
+	numRules
 )
+
+var ruleNames = [numRules]string{"Linear", "Adam", "Adamax", "RMSprop", "Adagrad", "Adadelta"}
+
+func (k RuleKind) String() string { return ruleNames[k] }
+
+// Kinds, Fns and Rules list everything that a device has to know; tests of completeness go through them.
+func Kinds() []Kind     { return upTo(numKinds) }
+func Fns() []Fn         { return upTo(numFns)[1:] }
+func Rules() []RuleKind { return upTo(numRules) }
+
+func upTo[E ~uint8](n E) []E {
+	list := make([]E, n)
+	for i := range list {
+		list[i] = E(i)
+	}
+	return list
+}
 
 // RuleCoefs is the length of the coefficients tensor of an Update.
 const RuleCoefs = 5

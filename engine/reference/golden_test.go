@@ -61,7 +61,7 @@ func parse(t *testing.T, in []any) []float64 {
 
 func fnByName(t *testing.T, name string) engine.Fn {
 	t.Helper()
-	for f := engine.NoFn; f <= engine.Prod; f++ {
+	for _, f := range engine.Fns() {
 		if f.String() == name {
 			return f
 		}
