@@ -60,7 +60,8 @@ func openCSVFolder(files []file, o Options, l *limits) (Source, error) {
 
 // openCSV reads one file, or the training part and the test part. The features are an input "x" [N,F] of floats. The target is "y": labels [N]
 // with classes where the column holds text, integers [N] where all values are integers, floats [N] otherwise; [N,K] floats for K target
-// columns. The first line is a header where it holds a target's name, or no number while the second line has one.
+// columns. The first line is a header where it holds a target's name, no number while the second line has one, or just
+// the numbers 0, 1, 2, 3, …, with which pandas heads the columns of an unnamed table.
 func openCSV(files []file, o Options, l *limits) (Source, error) {
 	t := &csvTable{}
 	var ends []int
@@ -194,7 +195,15 @@ func (t *csvTable) isHeader(first, second []string, o Options) bool {
 			return true
 		}
 	}
-	return numbers(first) == 0 && numbers(second) > 0
+	if numbers(first) == 0 {
+		return numbers(second) > 0
+	}
+	for i, f := range first {
+		if f != strconv.Itoa(i) {
+			return false
+		}
+	}
+	return len(first) >= 4 && len(second) > 0
 }
 
 // parseFloat parses a decimal number; beyond float32 it is an infinity. Go's hexadecimal and underscore forms are no numbers in a CSV file.
@@ -213,6 +222,9 @@ func (t *csvTable) start(first []string, isHeader bool, o Options) error {
 	if isHeader {
 		for _, f := range first {
 			header = append(header, strings.TrimSpace(f))
+		}
+		if header[0] == "" {
+			return fmt.Errorf("the first column has no name: it looks like the row numbers that pandas writes; save with to_csv(…, index=False)")
 		}
 	}
 	if t.columns != nil {
