@@ -243,6 +243,12 @@ def constant_initializer(array):
     return {"name": names[value]} if value in names else {"name": "constant", "value": value}
 
 
+def guess_task(loss):
+    """Cross-entropies, hinges and divergences classify; everything else is regression."""
+    classify = ("crossentropy", "hinge", "divergence")
+    return "classification" if any(c in loss["name"] for c in classify) else "regression"
+
+
 def report(out, difference):
     """Prints what was written and how well ONNX Runtime agrees."""
     agreement = "not checked (no onnxruntime)" if difference is None else f"largest difference {difference:.2g}"

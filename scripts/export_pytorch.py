@@ -171,8 +171,8 @@ def describe_initializers(model):
                 found[name] = {"name": "ones" if short == "weight" else "zeros"}
             elif isinstance(module, nn.PReLU):
                 found[name] = {"name": "constant", "value": 0.25}
-            elif isinstance(module, nn.Embedding):
-                found[name] = {"name": "random_normal", "mean": 0.0, "stddev": 1.0}
+            else:  # no rule known: the values in the file
+                found[name] = {"name": "model"}
     return found
 
 
@@ -225,12 +225,6 @@ def as_arrays(value):
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
-def guess_task(loss):
-    """Cross-entropies, hinges and divergences classify; everything else is regression."""
-    classify = ("crossentropy", "hinge", "divergence")
-    return "classification" if any(c in loss["name"] for c in classify) else "regression"
-
-
 def guess_metric(task, loss):
     if task == "regression":
         return "mean_squared_error"
@@ -269,7 +263,7 @@ def export(
     present = {t.name for t in proto.graph.initializer}
     found = {**describe_initializers(model), **(initializers or {})}
     loss = describe_loss(loss, data["y_train"])
-    task = task or guess_task(loss)
+    task = task or common.guess_task(loss)
     os.makedirs(out, exist_ok=True)
     onnx.save(proto, os.path.join(out, "model.onnx"))
     common.write_data(os.path.join(out, "data.npz"), data, input_names, output_names)
