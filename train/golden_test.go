@@ -269,8 +269,13 @@ func checkOptimizer(t *testing.T, o Optimizer, s Semantics, clip GradientClip, i
 			t.Fatal(err)
 		}
 		for i := range got {
-			// The Keras recording is float32 where its backend allows no other.
-			if !closeTo(got[i], want[step][i], 2e-6, 1e-7) {
+			// PyTorch was recorded in float64. Keras keeps beta2 = 0.999 in float32, which puts sqrt(1-beta2^t) off by 2.4e-5 of itself, and
+			// the update, of the learning rate's size, with it.
+			tolerance := 1e-8
+			if s == Keras {
+				tolerance = 5e-5*o.LearningRate + 2e-7
+			}
+			if !closeTo(got[i], want[step][i], 0, tolerance) {
 				t.Fatalf("step %d: parameter %v, want %v", step+1, got, want[step])
 			}
 		}
