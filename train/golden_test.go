@@ -235,7 +235,7 @@ func checkOptimizer(t *testing.T, o Optimizer, s Semantics, clip GradientClip, i
 	}
 	b := p.NewFunc("step", 0)
 	clipped := []engine.TensorID{grad}
-	clipGradients(b, clipped, clip)
+	clipGradients(b, clipped, clip, s)
 	b.Update(rule, w, clipped[0], coefs, slots...)
 	if b.Err() != nil {
 		t.Fatal(b.Err())
