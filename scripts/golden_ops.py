@@ -143,5 +143,53 @@ def activations():
         yield {"name": fn, "op": "unary", "fn": fn, "alpha": 0, "beta": 0, "shapes": [[len(small)]], "grid": numbers(small), **record(f, [small])}
 
 
-cases = [c for part in (convs, pools, norms, softmaxes, activations) for c in part()]
+LINES = [[1, 2, 3, 4], [1, math.nan, 3, 4], [1, 2, 3, math.inf], [-math.inf, 2, 3, 4], [math.inf, 1, -math.inf, 2], [-math.inf] * 4,
+         [math.inf] * 4, [1e300, 0, -1e300, 1], [2, 2, 1, 2], [0, -0.0, 0, 0]]
+
+
+def lines():
+    x = torch.tensor(LINES, dtype=torch.float64)
+    table = [("softmax", lambda t: F.softmax(t, 1)), ("logsoftmax", lambda t: F.log_softmax(t, 1)), ("Sum", lambda t: t.sum(1, keepdim=True)),
+             ("Mean", lambda t: t.mean(1, keepdim=True)), ("Max", lambda t: t.amax(1, keepdim=True)), ("Min", lambda t: t.amin(1, keepdim=True))]
+    for op, f in table:
+        yield {"name": f"lines {op}", "op": op, "axis": 1, "shapes": [list(x.shape)], "scale": 1, "grid": numbers(x), **record(f, [x])}
+    # The gradient by a NaN is left out: whatever it is, it carries a NaN from above.
+    for grid in (x[:2], x[2:]):
+        a, b = grid.reshape(-1, 1), grid.reshape(1, -1)
+        for op, f in (("maximum", torch.maximum), ("minimum", torch.minimum)):
+            c = {"name": f"{op} {len(a)}", "op": op, "shapes": [list(a.shape), list(b.shape)], "grid": numbers(grid), **record(f, [a, b])}
+            if grid.isnan().any():
+                c["grads"] = []
+            yield c
+
+
+STEPS = 4
+
+
+def optimizers():
+    table = [
+        ("sgd", torch.optim.SGD, dict(lr=0.1)), ("sgd decay", torch.optim.SGD, dict(lr=0.1, weight_decay=0.01)),
+        ("momentum", torch.optim.SGD, dict(lr=0.1, momentum=0.9)),
+        ("nesterov", torch.optim.SGD, dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+        ("adam", torch.optim.Adam, dict(lr=0.01)), ("adam decay", torch.optim.Adam, dict(lr=0.01, weight_decay=0.1)),
+        ("amsgrad", torch.optim.Adam, dict(lr=0.01, amsgrad=True, betas=(0.5, 0.3))),
+        ("adamw", torch.optim.AdamW, dict(lr=0.01, weight_decay=0.1)), ("nadam", torch.optim.NAdam, dict(lr=0.01)),
+        ("adamax", torch.optim.Adamax, dict(lr=0.01, betas=(0.9, 0.5))), ("rmsprop", torch.optim.RMSprop, dict(lr=0.01)),
+        ("rmsprop momentum", torch.optim.RMSprop, dict(lr=0.01, momentum=0.9, alpha=0.9)),
+        ("rmsprop centered", torch.optim.RMSprop, dict(lr=0.01, centered=True, alpha=0.9)),
+        ("rmsprop centered momentum", torch.optim.RMSprop, dict(lr=0.01, momentum=0.9, centered=True, alpha=0.9)),
+        ("adagrad", torch.optim.Adagrad, dict(lr=0.01)), ("adadelta", torch.optim.Adadelta, dict(lr=1.0)),
+    ]
+    for name, make_optimizer, args in table:
+        p = torch.nn.Parameter(make([5], 11))
+        o = make_optimizer([p], **args)
+        y = []
+        for step in range(STEPS):
+            p.grad = make([5], 12 + step)
+            o.step()
+            y.append(p.detach().clone())
+        yield {"name": name, "op": "optimizer", "shapes": [[5]], "shape": [STEPS, 5], "y": numbers(torch.stack(y)), "grads": []}
+
+
+cases = [c for part in (convs, pools, norms, softmaxes, activations, lines, optimizers) for c in part()]
 print(json.dumps({"torch": torch.__version__, "grid": numbers(torch.tensor(GRID)), "cases": cases}, separators=(",", ":")).replace('},{"name', '},\n{"name'))

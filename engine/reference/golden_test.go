@@ -90,7 +90,13 @@ func TestGolden(t *testing.T) {
 		if c.Op == "unary" && c.Grid == nil {
 			c.Grid = file.Grid
 		}
-		t.Run(c.Op+"/"+c.Name, func(t *testing.T) { c.check(t) })
+		t.Run(c.Op+"/"+c.Name, func(t *testing.T) {
+			if c.Op == "optimizer" {
+				c.optimize(t)
+			} else {
+				c.check(t)
+			}
+		})
 	}
 }
 
@@ -161,6 +167,12 @@ func (c *golden) build(t *testing.T, b *engine.Builder, in []engine.TensorID) en
 		return b.Softmax(b.Affine(in[0], c.Scale, 0), c.Axis)
 	case "logsoftmax":
 		return b.LogSoftmax(b.Affine(in[0], c.Scale, 0), c.Axis)
+	case "Sum", "Mean", "Max", "Min":
+		return b.Reduce(fnByName(t, c.Op), in[0], true, c.Axis)
+	case "maximum":
+		return b.Binary(engine.Max, in[0], in[1])
+	case "minimum":
+		return b.Binary(engine.Min, in[0], in[1])
 	case "unary":
 		return b.Unary(fnByName(t, c.Fn), in[0], c.Alpha, c.Beta)
 	}
