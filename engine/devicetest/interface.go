@@ -21,6 +21,7 @@ func interfaces(t *testing.T, dev engine.Device) {
 	t.Run("cancel", func(t *testing.T) { cancelled(t, dev) })
 	t.Run("bad program", func(t *testing.T) { badProgram(t, dev) })
 	t.Run("several goroutines", func(t *testing.T) { severalGoroutines(t, dev) })
+	t.Run("out of memory", func(t *testing.T) { outOfMemory(t, dev) })
 	t.Run("empty schedule", func(t *testing.T) { emptySchedule(t, dev) })
 }
 
@@ -203,6 +204,25 @@ func badProgram(t *testing.T, dev engine.Device) {
 	n.p.Tensors[n.params[0]].Shape = ints{1, 2, 3}
 	if _, err := dev.Compile(n.p); err == nil {
 		t.Error("a program that fails Check was compiled")
+	}
+}
+
+// outOfMemory: what no machine has is an error that says so, not a crash; so is a number of elements that overflows.
+func outOfMemory(t *testing.T, dev engine.Device) {
+	for _, shape := range []ints{{1 << 22, 1 << 22}, {1 << 40, 1 << 40}} {
+		p := engine.NewProgram(0)
+		b := p.NewFunc("f", 0)
+		b.Output(b.Reduce(engine.Sum, b.Broadcast(p.NewConstant("", engine.Float, nil, ones(1, 1)), shape), false))
+		if b.Err() != nil {
+			continue // refused before it reaches a device
+		}
+		e, err := dev.Compile(p)
+		if err == nil {
+			e.Close()
+		}
+		if !errors.Is(err, engine.ErrMemory) {
+			t.Errorf("shape %v: error %v, want one that wraps engine.ErrMemory", shape, err)
+		}
 	}
 }
 

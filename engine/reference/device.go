@@ -55,7 +55,9 @@ func (d device[T]) Compile(p *engine.Program) (engine.Executable, error) {
 		return nil, err
 	}
 	e := &executable[T]{p: p}
-	e.plan()
+	if err := e.plan(); err != nil {
+		return nil, err
+	}
 	for _, f := range p.Funcs {
 		kernels := make([]kernel, 0, len(f.Ops))
 		for i := range f.Ops {

@@ -44,8 +44,11 @@ func (s *slabs) reset() {
 }
 
 // plan gives every tensor its buffer. A Reshape of a temporary or of a constant is the same buffer under another shape; a Reshape of
-// something that may change within the step is a copy.
-func (e *executable[T]) plan() {
+// something that may change within the step is a copy. The error wraps engine.ErrMemory.
+func (e *executable[T]) plan() error {
+	if err := e.checkTensors(); err != nil {
+		return err
+	}
 	p := e.p
 	n := len(p.Tensors)
 	e.floats, e.ints = make([][]T, n), make([][]int32, n)
@@ -77,7 +80,11 @@ func (e *executable[T]) plan() {
 			}
 		}
 	}
+	if err := e.checkPlan(root, slabOf, pool); err != nil {
+		return err
+	}
 	e.allocate(root, slabOf, pool)
+	return nil
 }
 
 // lifetimes points root of aliases at the tensor whose buffer they use, and returns the index of the last operation that uses each buffer.
