@@ -10,11 +10,12 @@ package devicetest
 import (
 	"context"
 	"flag"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"slices"
-	"strconv"
 	"testing"
 
 	"netmend/engine"
@@ -310,7 +311,5 @@ func same(got, want, limit float64) bool {
 }
 
 func replay(t *testing.T) string {
-	return "replay: go test -run '^" + t.Name() + "$' -devicetest.seed=" + formatSeed()
+	return fmt.Sprintf("replay: go test -run '^%s$' -devicetest.seed=%d", regexp.QuoteMeta(t.Name()), *seed)
 }
-
-func formatSeed() string { return strconv.FormatUint(*seed, 10) }

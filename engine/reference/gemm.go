@@ -30,7 +30,10 @@ type gemmScratch struct {
 	c [mc * nc]float64
 }
 
-var gemmPool = sync.Pool{New: func() any { return new(gemmScratch) }}
+var (
+	gemmPool = sync.Pool{New: func() any { return new(gemmScratch) }}
+	sumsPool = sync.Pool{New: func() any { return new([splitTasks * mc * nc]float64) }}
+)
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
@@ -55,7 +58,9 @@ func (g *gemm) run() {
 		})
 		return
 	}
-	sums := make([]float64, tiles*parts*mc*nc)
+	buffer := sumsPool.Get().(*[splitTasks * mc * nc]float64)
+	defer sumsPool.Put(buffer)
+	sums := buffer[:tiles*parts*mc*nc] // parts <= splitTasks/tiles
 	parallel(tiles*parts, cost/parts, func(lo, hi int) {
 		s := gemmPool.Get().(*gemmScratch)
 		defer gemmPool.Put(s)
