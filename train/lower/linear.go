@@ -1,0 +1,96 @@
+package lower
+
+import (
+	"fmt"
+	"slices"
+
+	"netmend/engine"
+	"netmend/onnx"
+)
+
+// linear are the matrix products.
+var linear = map[string]lowering{"Gemm": lowerGemm, "MatMul": lowerMatMul}
+
+// lowerGemm is alpha·A'·B' + beta·C, where A' is A or its transpose. A vector C without factors goes into the product as its bias.
+func lowerGemm(e *env, n *onnx.Node) error {
+	a, err := e.inFloat(0)
+	if err != nil {
+		return err
+	}
+	w, err := e.inFloat(1)
+	if err != nil {
+		return err
+	}
+	c, err := e.inFloat(2)
+	if err != nil {
+		return err
+	}
+	if len(e.Shape(a)) != 2 || len(e.Shape(w)) != 2 {
+		return fmt.Errorf("wants matrices, got %v and %v", e.Shape(a), e.Shape(w))
+	}
+	alpha, beta := float64(n.Float("alpha", 1)), float64(n.Float("beta", 1))
+	transA, transB := n.Int("transA", 0) != 0, n.Int("transB", 0) != 0
+	if beta == 0 {
+		c = engine.None
+	}
+	units := e.Shape(w)[1]
+	if transB {
+		units = e.Shape(w)[0]
+	}
+	if c != engine.None && alpha == 1 && beta == 1 && engine.Len(e.Shape(c)) == units && slices.Max(append([]int{0}, e.Shape(c)...)) == units &&
+		e.Shape(c)[len(e.Shape(c))-1] == units {
+		return e.setTensor(0, e.MatMul(a, w, e.Reshape(c, []int{units}), transA, transB))
+	}
+	y := e.MatMul(a, w, engine.None, transA, transB)
+	if alpha != 1 {
+		y = e.Affine(y, alpha, 0)
+	}
+	if c != engine.None {
+		if beta != 1 {
+			c = e.Affine(c, beta, 0)
+		}
+		s := e.Shape(y)
+		if y = e.Add(y, c); e.Err() == nil && !slices.Equal(e.Shape(y), s) {
+			return fmt.Errorf("C %v cannot be broadcast to %v", e.Shape(c), s)
+		}
+	}
+	return e.setTensor(0, y)
+}
+
+// lowerMatMul is numpy's matmul: a vector on the left is a row, on the right a column, and its axis of size 1 does not stay.
+func lowerMatMul(e *env, n *onnx.Node) error {
+	a, err := e.inFloat(0)
+	if err != nil {
+		return err
+	}
+	w, err := e.inFloat(1)
+	if err != nil {
+		return err
+	}
+	sa, sw := e.Shape(a), e.Shape(w)
+	if len(sa) == 0 || len(sw) == 0 {
+		return fmt.Errorf("wants matrices, got %v and %v", sa, sw)
+	}
+	if len(sa) == 1 {
+		a = e.Reshape(a, []int{1, sa[0]})
+	}
+	if len(sw) == 1 {
+		w = e.Reshape(w, []int{sw[0], 1})
+	}
+	y := e.MatMul(a, w, engine.None, false, false)
+	if e.Err() != nil {
+		return e.Err()
+	}
+	s := slices.Clone(e.Shape(y))
+	if len(sw) == 1 {
+		s = s[:len(s)-1]
+	}
+	if len(sa) == 1 {
+		row := len(s) - 1
+		if len(sw) > 1 {
+			row--
+		}
+		s = slices.Delete(s, row, row+1)
+	}
+	return e.setTensor(0, e.Reshape(y, s))
+}
