@@ -128,6 +128,7 @@ func (d decoder) attribute(p *pb.AttributeProto) *Attribute {
 	if p.Type == nil {
 		a.Type = impliedAttrType(p)
 	}
+	a.read = a.Type
 	if p.T != nil {
 		a.Tensor = d.tensor(p.T)
 	}

@@ -113,11 +113,11 @@ func (a *Attribute) toProto() *pb.AttributeProto {
 	set(&p.Name, a.Name)
 	set(&p.DocString, a.Doc)
 	set(&p.RefAttrName, a.Ref)
-	if a.proto == nil || a.proto.Type != nil || a.Type != impliedAttrType(a.proto) {
+	// A new value is written even where it is zero; one that was read keeps its presence.
+	fresh := a.proto == nil || a.Type != a.read
+	if fresh {
 		p.Type = pb.AttributeProto_AttributeType(a.Type).Enum()
 	}
-	// A new value is written even where it is zero; one that was read keeps its presence.
-	fresh := a.proto == nil || a.proto.GetType() != pb.AttributeProto_AttributeType(a.Type)
 	if v := a.Float; fresh && a.Type == AttrFloat || v != p.GetF() && v == v {
 		p.F = &v
 	}

@@ -159,7 +159,7 @@ func (c *inference) gatherND() error {
 	}
 	from := idx[len(idx)-1].Value
 	batch := c.node.Int("batch_dims", 0)
-	if batch < 0 || from < 0 || from > int64(len(x)) || batch+from > int64(len(x)) {
+	if rank := int64(len(x)); batch < 0 || batch > rank || from < 0 || from > rank-batch {
 		return fmt.Errorf("indices of shape %s do not fit data of shape %s", shapeString(idx), shapeString(x))
 	}
 	out := append([]Dim{}, idx[:len(idx)-1]...)

@@ -72,6 +72,7 @@ type Attribute struct {
 	TypeProtos    []Type
 
 	proto *pb.AttributeProto
+	read  AttrType // Type as read; the file need not say it
 }
 
 // NewNode returns a node of the default domain.

@@ -208,7 +208,11 @@ func NewStrings(name string, dims []int64, data []string) *Tensor {
 	return &Tensor{Name: name, Type: StringType, Dims: cloneSlice(dims), proto: &pb.TensorProto{StringData: b}}
 }
 
-// Elements returns the product of dims; a negative dimension or a product beyond 2^62 is an error.
+// maxElements bounds the size that a shape may declare: 4 TiB of float32 is beyond what any machine trains with, and
+// far below what overflows.
+const maxElements = 1 << 40
+
+// Elements returns the product of dims; a negative dimension or a product beyond 2^40 is an error.
 func Elements(dims []int64) (int64, error) {
 	n := uint64(1)
 	zero, overflow := false, false
@@ -221,7 +225,7 @@ func Elements(dims []int64) (int64, error) {
 			continue
 		}
 		hi, lo := bits.Mul64(n, uint64(d))
-		if hi != 0 || lo > 1<<62 {
+		if hi != 0 || lo > maxElements {
 			overflow = true
 			continue
 		}
@@ -231,7 +235,7 @@ func Elements(dims []int64) (int64, error) {
 	case zero:
 		return 0, nil
 	case overflow:
-		return 0, fmt.Errorf("shape %v has more than 2^62 elements", dims)
+		return 0, fmt.Errorf("shape %v has more than 2^40 elements", dims)
 	}
 	return int64(n), nil
 }
