@@ -65,6 +65,20 @@ func inputColumns(m *onnx.Model, r Recipe, d data.Splits) ([]column, error) {
 	return cols, nil
 }
 
+// ModelInputs are a data set's inputs as the model takes them: in its shapes and element types, under the names of the graph's inputs.
+func ModelInputs(m *onnx.Model, set data.Set) ([]data.Array, error) {
+	cols, err := inputColumns(m, Recipe{}, data.Splits{Set: set})
+	if err != nil {
+		return nil, err
+	}
+	arrays := make([]data.Array, len(cols))
+	for i, c := range cols {
+		arrays[i] = c.array
+		arrays[i].Name = c.name
+	}
+	return arrays, nil
+}
+
 // dims is the shape of a value with -1 for what the model leaves open; nil when it has no shape at all.
 func dims(v *onnx.Value) []int {
 	if !v.Type.HasShape {

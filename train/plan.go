@@ -1,0 +1,438 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"netmend/data"
+	"netmend/engine"
+	"netmend/onnx"
+	"netmend/train/lower"
+)
+
+// plan is a training as an engine program: which function is which step, and which tensor is what.
+type plan struct {
+	prog      *engine.Program
+	batch     int // rows of a full training step
+	evalBatch int
+	train     int // functions: a full training step,
+	tail      int // the smaller last step of an epoch (-1 when there is none),
+	eval      int // an evaluation step,
+	probe     int // a training step that changes nothing and gives statistics (-1 when not asked for)
+	coefs     engine.TensorID
+	params    []param
+	inputs    []loaded
+	targets   []target
+	outShapes [][]int // sample shapes of the outputs that have targets
+	layers    []Layer // what the probe's outputs are, without values
+	layerOuts [][2]int
+	// accumulator is what Adagrad's slots start with.
+	accumulator float64
+}
+
+// param is a tensor of weights or running statistics.
+type param struct {
+	lower.Param
+	state   engine.TensorID
+	trained bool
+	slots   []engine.TensorID
+	initial []float32
+}
+
+// loaded is an array of the data set with its tensor.
+type loaded struct {
+	column
+	id engine.TensorID
+}
+
+// maxEvalBatch bounds the rows of an evaluation step: enough to keep a device busy, little enough for its memory.
+const maxEvalBatch = 256
+
+func newPlan(m *onnx.Model, r Recipe, d data.Splits, probe bool) (*plan, error) {
+	if err := lower.Check(m); err != nil {
+		return nil, err
+	}
+	cols, err := inputColumns(m, r, d)
+	if err != nil {
+		return nil, err
+	}
+	rows := d.Rows()
+	p := &plan{prog: engine.NewProgram(rows), batch: min(r.BatchSize, len(d.Train)), tail: -1, probe: -1}
+	p.evalBatch = min(maxEvalBatch, max(1, rows))
+	p.accumulator = r.Optimizer.InitialAccumulator
+	for _, c := range cols {
+		t := engine.Float
+		if c.array.IsInt() {
+			t = engine.Int
+		}
+		p.inputs = append(p.inputs, loaded{c, p.prog.NewData(c.name, t, c.array.Shape[1:])})
+	}
+	if err := p.addParams(m, r); err != nil {
+		return nil, err
+	}
+	p.coefs = p.prog.NewFeed("optimizer coefficients", []int{engine.RuleCoefs})
+	// The evaluation function comes first: it tells the outputs' shapes, which the targets' encoding depends on.
+	if err := p.addFuncs(m, r, d, probe); err != nil {
+		return nil, err
+	}
+	if err := p.prog.Check(); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	return p, nil
+}
+
+// addParams makes a state tensor of every weight and running statistic and draws its initial values.
+func (p *plan) addParams(m *onnx.Model, r Recipe) error {
+	params, err := lower.Params(m)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool)
+	for _, q := range params {
+		known[q.Name] = true
+		_, named := r.Initializers[q.Name]
+		if q.Role == lower.Fixed && !named { // a constant, unless the recipe knows it as a weight
+			continue
+		}
+		x := param{Param: q}
+		x.trained = q.Role != lower.RunningMean && q.Role != lower.RunningVar && !slices.Contains(r.Frozen, q.Name)
+		x.initial = make([]float32, engine.Len(q.Shape))
+		if err := p.initialise(&x, params, m, r); err != nil {
+			return err
+		}
+		x.state = p.prog.NewState(q.Name, q.Shape)
+		if x.trained {
+			rule := r.Optimizer.rule(r.Semantics)
+			for i := range rule.Slots() {
+				x.slots = append(x.slots, p.prog.NewState(fmt.Sprintf("%s/slot%d", q.Name, i), q.Shape))
+			}
+		}
+		p.params = append(p.params, x)
+	}
+	if !slices.ContainsFunc(p.params, func(x param) bool { return x.trained }) {
+		return errors.New("train: the model has no weights to train")
+	}
+	for field, names := range map[string][]string{"initializers": keys(r.Initializers), "regularizers": keys(r.Regularizers), "frozen": r.Frozen} {
+		for _, name := range names {
+			if !known[name] {
+				return fmt.Errorf("train: recipe: %s: the model has no weight %q", field, name)
+			}
+		}
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) []string {
+	var s []string
+	for k := range m {
+		s = append(s, k)
+	}
+	slices.Sort(s)
+	return s
+}
+
+// initialise draws a tensor's values as the recipe says, or as the framework does by default for the tensor's role.
+func (p *plan) initialise(x *param, all []lower.Param, m *onnx.Model, r Recipe) error {
+	init, ok := r.Initializers[x.Name]
+	if !ok {
+		init = defaultInitializer(x.Param, all, r.Semantics)
+	}
+	if init.Name == "model" || slices.Contains(r.Frozen, x.Name) {
+		v, err := m.Graph.Initializer(x.Name).Float32s()
+		if err != nil {
+			return fmt.Errorf("train: weight %q: %w", x.Name, err)
+		}
+		copy(x.initial, v)
+		return nil
+	}
+	return init.fill(x.initial, x.Name, r.Seed, x.FanIn, x.FanOut, x.Shape)
+}
+
+// defaultInitializer is what nn.Linear, nn.Conv, nn.BatchNorm, nn.Embedding (torch) or the layers of the same purpose (Keras) start with.
+func defaultInitializer(x lower.Param, all []lower.Param, s Semantics) Initializer {
+	switch x.Role {
+	case lower.Scale, lower.RunningVar:
+		return Initializer{Name: "ones"}
+	case lower.Shift, lower.RunningMean:
+		return Initializer{Name: "zeros"}
+	case lower.Slope:
+		if s == PyTorch {
+			return Initializer{Name: "constant", Value: 0.25}
+		}
+		return Initializer{Name: "zeros"}
+	case lower.Embedding:
+		if s == PyTorch {
+			return Initializer{Name: "random_normal", Stddev: 1}
+		}
+		return Initializer{Name: "random_uniform"}
+	case lower.Bias:
+		if s == Keras {
+			return Initializer{Name: "zeros"}
+		}
+		for _, k := range all {
+			if k.Role == lower.Kernel && k.Node == x.Node && k.FanIn > 0 {
+				b := 1 / math.Sqrt(float64(k.FanIn))
+				return Initializer{Name: "random_uniform", Minval: -b, Maxval: b}
+			}
+		}
+		return Initializer{Name: "zeros"}
+	}
+	if s == PyTorch {
+		return Initializer{Name: "kaiming_uniform", A: math.Sqrt(5)}
+	}
+	return Initializer{Name: "glorot_uniform"}
+}
+
+// addFuncs builds the functions.
+func (p *plan) addFuncs(m *onnx.Model, r Recipe, d data.Splits, probe bool) error {
+	b := p.prog.NewFunc("eval", p.evalBatch)
+	names, match, err := targetNames(m, d)
+	if err != nil {
+		return err
+	}
+	low, err := p.lower(b, m, r, false)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		raw, err := preprocess(d.Targets[match[i]], name, false, r, d)
+		if err != nil {
+			return err
+		}
+		shape := b.Shape(low.Outputs[name])
+		if len(shape) == 0 || shape[0] != p.evalBatch {
+			return fmt.Errorf("train: output %q has shape %v: its first axis is not the batch", name, shape)
+		}
+		if len(shape) == 1 {
+			shape = append(slices.Clone(shape), 1)
+		}
+		t, err := encode(raw, name, shape[1:], classAxis(shape, r.Semantics), r.Loss)
+		if err != nil {
+			return err
+		}
+		p.targets, p.outShapes = append(p.targets, t), append(p.outShapes, shape[1:])
+		ty := engine.Float
+		if t.array.IsInt() {
+			ty = engine.Int
+		}
+		p.inputs = append(p.inputs, loaded{t.column, p.prog.NewData("target "+name, ty, t.array.Shape[1:])})
+	}
+	perSample, _ := p.loss(b, low, r)
+	b.Output(perSample)
+	for _, name := range names {
+		b.Output(low.Outputs[name])
+	}
+	if b.Err() != nil {
+		return fmt.Errorf("train: %w", b.Err())
+	}
+	n := len(d.Train)
+	p.eval = len(p.prog.Funcs) - 1
+	if p.train, err = p.addStep("train", p.batch, m, r); err != nil {
+		return err
+	}
+	if n%p.batch != 0 {
+		if p.tail, err = p.addStep("train tail", n%p.batch, m, r); err != nil {
+			return err
+		}
+	}
+	if probe {
+		p.probe, err = p.addProbe(m, r)
+	}
+	return err
+}
+
+// lower puts the graph's operations into a function.
+func (p *plan) lower(b *engine.Builder, m *onnx.Model, r Recipe, training bool) (*lower.Result, error) {
+	inputs, params := make(map[string]engine.TensorID), make(map[string]engine.TensorID)
+	for _, in := range p.inputs {
+		if m.Graph.Input(in.name) != nil {
+			inputs[in.name] = b.Batch(in.id)
+		}
+	}
+	for _, x := range p.params {
+		params[x.Name] = x.state
+	}
+	return lower.Lower(b, m, inputs, params, lower.Options{Training: training, Batch: b.Func().Batch, Unbiased: r.Semantics == PyTorch,
+		Dropout: r.Dropout})
+}
+
+// loss builds the mean over targets of each sample's loss, and what is differentiated in its place.
+func (p *plan) loss(b *engine.Builder, low *lower.Result, r Recipe) (perSample, objective engine.TensorID) {
+	perSample, objective = engine.None, engine.None
+	b.Label("loss")
+	for i := range p.targets {
+		t := &p.targets[i]
+		out := low.Outputs[t.name]
+		shape := append([]int{b.Func().Batch}, p.outShapes[i]...)
+		g := &lossGraph{Builder: b, loss: r.Loss, semantics: r.Semantics, output: b.Reshape(out, shape), logits: engine.None,
+			axis: classAxis(shape, r.Semantics), binary: t.binary, normalised: t.normalised}
+		if end, ok := low.Ends[t.name]; ok && slices.Equal(b.Shape(end.Logits), b.Shape(out)) {
+			g.logits, g.activation = b.Reshape(end.Logits, shape), end.Op
+			if end.Op == activationSoft && end.Axis != g.axis {
+				g.logits, g.activation = engine.None, activationNone
+			}
+		}
+		for _, in := range p.inputs {
+			if in.name == t.name {
+				g.target = b.Batch(in.id)
+			}
+		}
+		v, o := g.build()
+		if i == 0 {
+			perSample, objective = v, o
+			continue
+		}
+		same := v == o && perSample == objective
+		perSample = b.Add(perSample, v)
+		if objective = perSample; !same {
+			objective = b.Add(objective, o)
+		}
+	}
+	return perSample, objective
+}
+
+// objective is the scalar loss of a step with the regularisers' terms, and what is differentiated in its place.
+func (p *plan) objective(b *engine.Builder, low *lower.Result, r Recipe) (loss, objective engine.TensorID) {
+	v, o := p.loss(b, low, r)
+	loss = b.Reduce(engine.Mean, v, false)
+	if objective = loss; o != v {
+		objective = b.Reduce(engine.Mean, o, false)
+	}
+	for _, x := range p.params {
+		g, ok := r.Regularizers[x.Name]
+		if !ok || !x.trained {
+			continue
+		}
+		b.Label("regularizer of " + x.Name)
+		for _, term := range []struct {
+			weight float64
+			value  func() engine.TensorID
+		}{{g.L1, func() engine.TensorID { return b.Unary(engine.Abs, x.state) }}, {g.L2, func() engine.TensorID { return b.Mul(x.state, x.state) }}} {
+			if term.weight != 0 {
+				add := b.Affine(b.Reduce(engine.Sum, term.value(), false), term.weight, 0)
+				same := loss == objective
+				if loss = b.Add(loss, add); same {
+					objective = loss
+				} else {
+					objective = b.Add(objective, add)
+				}
+			}
+		}
+	}
+	return loss, objective
+}
+
+// gradients are those of the trained parameters, clipped; None where the loss does not depend on a parameter.
+func (p *plan) gradients(b *engine.Builder, objective engine.TensorID, clip GradientClip, s Semantics) []engine.TensorID {
+	var wrt []engine.TensorID
+	for _, x := range p.params {
+		if x.trained {
+			wrt = append(wrt, x.state)
+		}
+	}
+	grads := b.Gradient(objective, wrt)
+	clipGradients(b, grads, clip, s)
+	return grads
+}
+
+// addStep adds a training step: forward, loss, gradients, updates.
+func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe) (int, error) {
+	b := p.prog.NewFunc(name, batch)
+	low, err := p.lower(b, m, r, true)
+	if err != nil {
+		return 0, err
+	}
+	loss, objective := p.objective(b, low, r)
+	b.Output(loss)
+	grads := p.gradients(b, objective, r.GradientClip, r.Semantics)
+	b.Label("optimizer")
+	rule := r.Optimizer.rule(r.Semantics)
+	i := 0
+	for _, x := range p.params {
+		if !x.trained {
+			continue
+		}
+		if grads[i] != engine.None {
+			b.Update(rule, x.state, grads[i], p.coefs, x.slots...)
+		}
+		i++
+	}
+	if b.Err() != nil {
+		return 0, fmt.Errorf("train: %w", b.Err())
+	}
+	return len(p.prog.Funcs) - 1, nil
+}
+
+// addProbe adds a function like a training step that updates nothing and gives Moments of weights, gradients and activations.
+func (p *plan) addProbe(m *onnx.Model, r Recipe) (int, error) {
+	b := p.prog.NewFunc("probe", p.batch)
+	low, err := p.lower(b, m, r, true)
+	if err != nil {
+		return 0, err
+	}
+	// The probe leaves running statistics alone.
+	f := b.Func()
+	f.Ops = slices.DeleteFunc(f.Ops, func(op engine.Op) bool { return op.Kind == engine.Lerp })
+	_, objective := p.objective(b, low, r)
+	grads := p.gradients(b, objective, GradientClip{}, r.Semantics)
+	out := func(id engine.TensorID) int {
+		if id == engine.None {
+			return -1
+		}
+		return b.Output(b.Moments(id))
+	}
+	i := 0
+	for _, x := range p.params {
+		if x.trained {
+			p.layers = append(p.layers, Layer{Name: x.Name, Kind: "parameter"})
+			p.layerOuts = append(p.layerOuts, [2]int{out(x.state), out(grads[i])})
+			i++
+		}
+	}
+	for _, v := range low.Activations {
+		p.layers = append(p.layers, Layer{Name: v.Node, Kind: "activation", Op: v.Op})
+		// A unit is dead when its largest magnitude over samples and positions is 0.
+		shape := b.Shape(v.ID)
+		unit := b.Unary(engine.Abs, v.ID)
+		if len(shape) > 1 {
+			axes := append([]int{0}, seq(len(shape))[2:]...)
+			unit = b.Reduce(engine.Max, unit, false, axes...)
+		}
+		p.layerOuts = append(p.layerOuts, [2]int{out(v.ID), out(unit)})
+	}
+	if b.Err() != nil {
+		return 0, fmt.Errorf("train: probe: %w", b.Err())
+	}
+	return len(p.prog.Funcs) - 1, nil
+}
+
+// load puts the data set and the initial weights on the device.
+func (p *plan) load(exec engine.Executable) error {
+	for _, in := range p.inputs {
+		var err error
+		if in.array.IsInt() {
+			err = exec.Load(in.id, in.array.Int)
+		} else {
+			err = exec.Load(in.id, in.array.Float)
+		}
+		if err != nil {
+			return fmt.Errorf("train: load %q: %w", in.name, err)
+		}
+	}
+	for _, x := range p.params {
+		if err := exec.Load(x.state, x.initial); err != nil {
+			return fmt.Errorf("train: load %q: %w", x.Name, err)
+		}
+		if p.accumulator == 0 || len(x.slots) == 0 {
+			continue
+		}
+		full := make([]float32, len(x.initial))
+		constant(full, p.accumulator)
+		if err := exec.Load(x.slots[0], full); err != nil {
+			return fmt.Errorf("train: load the accumulator of %q: %w", x.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"netmend/data"
+	"netmend/engine"
+	"netmend/engine/reference"
+	"netmend/onnx"
+	"netmend/train"
+)
+
+// export reads a fixture of testdata/exports.
+func export(t *testing.T, name string) (*onnx.Model, train.Recipe, data.Splits) {
+	t.Helper()
+	dir := filepath.Join("..", "testdata", "exports", name)
+	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := src.Split(data.DefaultRatios, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, r, d
+}
+
+func newTrainer(t *testing.T, m *onnx.Model, r train.Recipe, d data.Splits, probe bool) *train.Trainer {
+	t.Helper()
+	tr, err := train.New(m, r, d, train.Options{Device: reference.New(), Probe: probe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+func TestEveryExportTrains(t *testing.T) {
+	dirs, err := filepath.Glob("../testdata/exports/*")
+	if err != nil || len(dirs) == 0 {
+		t.Fatal("no exports")
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			m, r, d := export(t, filepath.Base(dir))
+			tr := newTrainer(t, m, r, d, true)
+			if _, err := tr.Fit(context.Background(), 3); err != nil {
+				t.Fatal(err)
+			}
+			e := tr.Trace().Epochs
+			if len(e) != 3 || !(e[2].Loss < e[0].Loss) {
+				t.Errorf("losses of three epochs: %+v", e)
+			}
+			for _, l := range e[0].Layers {
+				// PRelu stands behind a softmax there, which is never negative: its slope has no gradient.
+				if l.Name == "prelu/alpha" {
+					continue
+				}
+				if l.Kind == "parameter" && (l.Gradient.NonFinite > 0 || l.Gradient.MaxAbs == 0) {
+					t.Errorf("gradient of %s: %+v", l.Name, l.Gradient)
+				}
+			}
+			trained, err := tr.Model()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := onnx.Check(trained); err != nil {
+				t.Error(err)
+			}
+			// The written model computes what the trainer evaluates.
+			rows := d.Search[:min(5, len(d.Search))]
+			pred, err := tr.Predict(context.Background(), rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := train.Infer(context.Background(), reference.New(), trained, tr.Inputs(rows))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range out[tr.Outputs()[0]].Float {
+				if math.Abs(float64(v)-pred[0][i]) > 1e-5*(1+math.Abs(pred[0][i])) {
+					t.Fatalf("value %d: %v from the model, %v from the trainer", i, v, pred[0][i])
+				}
+			}
+		})
+	}
+}
+
+func TestASnapshotContinuesToTheSameBits(t *testing.T) {
+	m, r, d := export(t, "pytorch_cnn")
+	r.BatchSize = 48 // leaves a smaller last batch
+	whole := newTrainer(t, m, r, d, false)
+	if _, err := whole.Fit(context.Background(), 4); err != nil {
+		t.Fatal(err)
+	}
+	half := newTrainer(t, m, r, d, false)
+	if _, err := half.Fit(context.Background(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := half.Advance(context.Background(), 2); err != nil { // into the second epoch
+		t.Fatal(err)
+	}
+	s, err := half.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newTrainer(t, m, r, d, false)
+	if err := other.Restore(s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Fit(context.Background(), 4); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := whole.Trace().Losses, other.Trace().Losses; !slices.Equal(a, b) {
+		t.Errorf("losses differ: %v and %v", a[len(a)-3:], b[len(b)-3:])
+	}
+	a, _ := whole.Model()
+	b, _ := other.Model()
+	for _, x := range a.Graph.Initializers {
+		p, _ := x.Raw()
+		q, _ := b.Graph.Initializer(x.Name).Raw()
+		if !slices.Equal(p, q) {
+			t.Errorf("weight %q differs after a restore", x.Name)
+		}
+	}
+}
+
+func TestDivergenceIsAnOutcome(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	r.Optimizer = train.Optimizer{Name: "sgd", LearningRate: 1e30}
+	tr := newTrainer(t, m, r, d, false)
+	out, err := tr.Fit(context.Background(), 50)
+	if err != nil || out != train.Diverged {
+		t.Fatalf("outcome %q, %v", out, err)
+	}
+	if n := len(tr.Trace().Losses); n > 256 {
+		t.Errorf("trained on for %d steps", n)
+	}
+	ev, err := tr.Evaluate(context.Background(), d.Search)
+	if err != nil || ev.Score != 0 || ev.NonFinite == 0 {
+		t.Errorf("evaluation of a diverged model: %+v, %v", ev, err)
+	}
+}
+
+func TestEarlyStoppingKeepsTheBest(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	r.Optimizer.LearningRate = 0
+	r.Optimizer.WeightDecay = 0
+	r.EarlyStopping = train.EarlyStopping{Monitor: "metric", Patience: 2, RestoreBest: true}
+	tr := newTrainer(t, m, r, d, false)
+	out, err := tr.Fit(context.Background(), 50)
+	if err != nil || out != train.Stopped || tr.EpochsDone() != 3 {
+		t.Errorf("%q after %d epochs, %v; want stopped after 3: a rate of 0 improves nothing", out, tr.EpochsDone(), err)
+	}
+}
+
+func TestInterruptedTrainingCanGoOn(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	tr := newTrainer(t, m, r, d, false)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if out, err := tr.Fit(ctx, 2); out != train.Interrupted || !errors.Is(err, context.Canceled) {
+		t.Fatalf("%q, %v", out, err)
+	}
+	if _, err := tr.Fit(context.Background(), 2); err != nil {
+		t.Fatal(err)
+	}
+	whole := newTrainer(t, m, r, d, false)
+	if _, err := whole.Fit(context.Background(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(tr.Trace().Losses, whole.Trace().Losses) {
+		t.Error("the interrupted training took another way")
+	}
+}
+
+func TestWhatDoesNotFitIsNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(m *onnx.Model, r *train.Recipe, d *data.Splits)
+		want  string
+	}{
+		"unsupported op":    {func(m *onnx.Model, _ *train.Recipe, _ *data.Splits) { m.Graph.Nodes[1].OpType = "LSTM" }, `op LSTM`},
+		"foreign domain":    {func(m *onnx.Model, _ *train.Recipe, _ *data.Splits) { m.Graph.Nodes[1].Domain = "com.acme" }, "com.acme"},
+		"input too narrow":  {func(_ *onnx.Model, _ *train.Recipe, d *data.Splits) { d.Inputs[0] = narrow(d.Inputs[0], 60) }, `input "input"`},
+		"labels beyond":     {func(_ *onnx.Model, _ *train.Recipe, d *data.Splits) { d.Targets[0].Int[3] = 12 }, "labels reach 12"},
+		"no training rows":  {func(_ *onnx.Model, _ *train.Recipe, d *data.Splits) { d.Train = nil }, "no training rows"},
+		"unknown weight":    {func(_ *onnx.Model, r *train.Recipe, _ *data.Splits) { r.Frozen = []string{"fc9.weight"} }, `no weight "fc9.weight"`},
+		"everything frozen": {func(m *onnx.Model, r *train.Recipe, _ *data.Splits) { r.Frozen = names(m) }, "no weights to train"},
+		"orthogonal bias": {func(_ *onnx.Model, r *train.Recipe, _ *data.Splits) {
+			r.Initializers["fc1.bias"] = train.Initializer{Name: "orthogonal"}
+		}, "2 or more dimensions"},
+		"unknown array": {func(_ *onnx.Model, r *train.Recipe, _ *data.Splits) {
+			r.Preprocessing = []train.Preprocess{{Array: "z", Kind: "minmax"}}
+		}, `no array "z"`},
+		"metric of two angles": {func(_ *onnx.Model, r *train.Recipe, _ *data.Splits) { r.Loss = train.Loss{Name: "angle"} }, "two angles"},
+	} {
+		m, r, d := export(t, "pytorch_mlp")
+		d.Targets[0].Int = slices.Clone(d.Targets[0].Int)
+		c.spoil(m, &r, &d)
+		tr, err := train.New(m, r, d, train.Options{Device: reference.New()})
+		if err == nil {
+			tr.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q in it", name, err, c.want)
+		}
+	}
+}
+
+func narrow(a data.Array, n int) data.Array {
+	out := data.Array{Name: a.Name, Shape: []int{a.Rows(), n}}
+	for i := range a.Rows() {
+		out.Float = append(out.Float, a.Float[i*a.RowSize():i*a.RowSize()+n]...)
+	}
+	return out
+}
+
+func names(m *onnx.Model) (s []string) {
+	for _, t := range m.Graph.Initializers {
+		if t.Type == onnx.Float32 {
+			s = append(s, t.Name)
+		}
+	}
+	return s
+}
+
+// Targets as class indices and as one-hot rows are the same to every loss that knows classes.
+func TestTargetEncodingsAreTheSame(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	hot, err := data.OneHot(&d.Targets[0], 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var losses [][]float64
+	for _, targets := range []data.Array{d.Targets[0], *hot} {
+		for _, loss := range []string{"sparse_categorical_crossentropy", "categorical_crossentropy"} {
+			d.Targets = []data.Array{targets}
+			r.Loss = train.Loss{Name: loss, FromLogits: true}
+			tr := newTrainer(t, m, r, d, false)
+			if _, err := tr.Fit(context.Background(), 1); err != nil {
+				t.Fatal(err)
+			}
+			losses = append(losses, tr.Trace().Losses)
+		}
+	}
+	for i := range losses {
+		for k := range losses[0] {
+			if math.Abs(losses[i][k]-losses[0][k]) > 1e-5 {
+				t.Fatalf("encoding %d: losses %v, want %v", i, losses[i], losses[0])
+			}
+		}
+	}
+}
+
+// A device that has no memory is a result with a cause.
+type fullDevice struct{ engine.Device }
+
+func (fullDevice) Compile(*engine.Program) (engine.Executable, error) { return nil, engine.ErrMemory }
+
+func TestOutOfMemoryIsNamed(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	if _, err := train.New(m, r, d, train.Options{Device: fullDevice{reference.New()}}); !errors.Is(err, engine.ErrMemory) {
+		t.Errorf("error %v is not engine.ErrMemory", err)
+	}
+}
