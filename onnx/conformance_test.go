@@ -188,3 +188,33 @@ func typeFits(got, want Type) (fits, complete bool) {
 	}
 	return true, complete
 }
+
+// TestOfficialModelTestsRoundTrip: networks and layers exported from PyTorch, of operator sets down to 6.
+func TestOfficialModelTestsRoundTrip(t *testing.T) {
+	tests := officialTests(t, "onnx-model-tests.tar.xz")
+	for _, o := range tests {
+		roundTrip(t, o.model)
+		m, err := Decode(o.model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(m); err != nil {
+			t.Errorf("%s: %v", o.name, err)
+		}
+		want := m.Graph.Outputs
+		m.Graph.ValueInfo, m.Graph.Outputs = nil, nil
+		types, err := InferShapes(m)
+		if err != nil {
+			t.Errorf("%s: %v", o.name, err)
+			continue
+		}
+		for _, v := range want {
+			if got := types[v.Name]; got.Kind == KindTensor {
+				if fits, _ := typeFits(got, v.Type); !fits {
+					t.Errorf("%s: output %q is inferred %s, declared %s", o.name, v.Name, got, v.Type)
+				}
+			}
+		}
+	}
+	t.Logf("%d official model tests", len(tests))
+}

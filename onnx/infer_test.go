@@ -84,3 +84,47 @@ func asDefinite(got, want Type) bool {
 	}
 	return true
 }
+
+// exports returns the models that the repository's scripts exported from PyTorch and Keras.
+func exports(t *testing.T) []string {
+	files, err := filepath.Glob("../testdata/exports/*/model.onnx")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no exported models: %v", err)
+	}
+	return files
+}
+
+// TestInferShapesOfExports: of a real export every dimension of every value is known, the batch by its name.
+func TestInferShapesOfExports(t *testing.T) {
+	for _, path := range exports(t) {
+		m, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(m); err != nil {
+			t.Error(err)
+		}
+		m.Graph.ValueInfo = nil
+		types, err := InferShapes(m)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		for name, typ := range types {
+			for _, d := range typ.Shape {
+				if typ.Kind != KindTensor || !typ.HasShape || !d.Known() && d.Param == "" {
+					t.Errorf("%s: value %q is %s", path, name, typ)
+				}
+			}
+		}
+		for _, o := range m.Graph.Outputs {
+			if batch := m.Graph.Inputs[0].Type.Shape[0]; types[o.Name].Shape[0] != batch || batch.Param == "" {
+				t.Errorf("%s: output %q is %s, the batch is called %s", path, o.Name, types[o.Name], batch)
+			}
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roundTrip(t, b)
+	}
+}
