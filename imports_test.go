@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"repair/operators":  {"repair", "train", "train/lower", "onnx", "data"},
 	"repair/diagnose":   {"repair", "train", "train/lower", "onnx", "data"},
 	"repair/technique":  {"repair", "repair/diagnose", "train", "data"},
+	"repair/smoke":      {"repair", "train", "train/lower", "onnx", "data", "engine"},
 	"repair/study":      {"repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "train", "data", "engine", "onnx"},
 	"models":            {"onnx"},
 	"faults":            {"models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},

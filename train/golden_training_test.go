@@ -13,4 +13,3 @@ func TestTrainingFollowsPyTorch(t *testing.T) {
 	goldentest.Run(t, reference.NewFloat64(), "..", "pytorch", 1)
 	goldentest.Run(t, reference.New(), "..", "pytorch", 7)
 }
-
