@@ -168,7 +168,8 @@ func softmaxCases() []testCase {
 	for _, s := range [][]int{{1}, {5}, {3, 10}, {2, 1, 4}, {2, 7, 3, 5}, {257, 1000}} {
 		for axis := range s {
 			for _, log := range []bool{false, true} {
-				cases = append(cases, testCase{name: fmt.Sprintf("softmax/log %t/%v,%d", log, s, axis), build: func(g *graph) {
+				// In the gradient dy - Σ dy·y cancels where one output is nearly 1, which loses a digit.
+				cases = append(cases, testCase{name: fmt.Sprintf("softmax/log %t/%v,%d", log, s, axis), loose: 4, build: func(g *graph) {
 					x := g.between(-5, 5, s...)
 					if log {
 						g.emit(g.b.LogSoftmax(x, axis))
