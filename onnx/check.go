@@ -246,6 +246,9 @@ func (c *checker) valueType(v Value, s scope, what string, needed bool) {
 
 // elementsKnown returns the product of the dimensions that are numbers.
 func elementsKnown(shape []Dim) (int64, error) {
+	if len(shape) > maxRank {
+		return 0, fmt.Errorf("shape has %d dimensions, more than %d", len(shape), maxRank)
+	}
 	var dims []int64
 	for _, d := range shape {
 		if d.Known() {

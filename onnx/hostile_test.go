@@ -59,6 +59,8 @@ var malformed = []struct {
 	{`graph input "x" has no type`, func(m *Model) { m.Graph.Inputs[0].Type = Type{} }},
 	{`graph input "x" has type 99, which is no element type`, func(m *Model) { m.Graph.Inputs[0].Type.Elem = 99 }},
 	{`graph input "x": shape [1152921504606846976 2] has more than 2^40`, func(m *Model) { m.Graph.Inputs[0].Type.Shape[0] = NewDim(1 << 60) }},
+	{`graph input "x": shape has 65 dimensions, more than 64`, func(m *Model) { m.Graph.Inputs[0].Type.Shape = unknownDims(65) }},
+	{`tensor "W": shape has 65 dimensions, more than 64`, func(m *Model) { m.Graph.Initializers[0].Dims = make([]int64, 65) }},
 	{`tensor "W": shape [1073741824 1073741824] has more than 2^40`, func(m *Model) { m.Graph.Initializers[0].Dims = []int64{1 << 30, 1 << 30} }},
 	{`tensor "W": dimension -1 of shape [-1 3] is negative`, func(m *Model) { m.Graph.Initializers[0].Dims[0] = -1 }},
 	{`tensor "W": has 24 bytes of raw data, shape [3 3] of float32 needs 36`, func(m *Model) { m.Graph.Initializers[0].Dims[0] = 3 }},
@@ -205,6 +207,15 @@ func TestInferShapesReports(t *testing.T) {
 			shape(m, "", 1<<60)
 			m.Graph.Nodes[0] = NewNode("ConstantOfShape", "op", []string{"s"}, []string{"y"})
 		}},
+		{`node "op": output "y": shape has 67 dimensions`, func(m *Model) {
+			image(m, NewNode("Unsqueeze", "", []string{"x"}, nil))
+			m.Opsets[0].Version = 11
+			axes := make([]int64, 63)
+			for i := range axes {
+				axes[i] = int64(i)
+			}
+			m.Graph.Nodes[0].SetInts("axes", axes...)
+		}},
 		{`node "op": Split: split is [1 1], axis 1 of [N,3,8,8] is not their sum`, func(m *Model) {
 			shape(m, "Split", 1, 1)
 			m.Graph.Nodes[0].SetInt("axis", 1)
@@ -279,6 +290,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"deep subgraphs", nested(2000), "nested deeper than 100"},
 		{"deep types", nestedType(3000), "nested deeper than 100"},
 		{"millions of empty nodes", field(nil, 7, bytes.Repeat([]byte{0x0a, 0x00}, maxMessages+1)), "holds more than"},
+		{"millions of empty strings", field(nil, 7, field(nil, 1, bytes.Repeat([]byte{0x0a, 0x00}, maxStrings+1))), "holds more than"},
 		{"a broken unknown field", []byte{0xfa, 0x7f, 0xff}, "unknown field"},
 	} {
 		start := time.Now()

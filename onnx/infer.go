@@ -63,6 +63,9 @@ func inferAt(m *Model, inputs map[string][]int64) (Types, error) {
 				t.Shape[i] = NewDim(n)
 			}
 		}
+		if _, err := elementsKnown(t.Shape); err != nil {
+			return nil, fmt.Errorf("onnx: graph input %q: %w", v.Name, err)
+		}
 		if _, isInit := e.initializers[v.Name]; !isInit {
 			e.types[v.Name] = t
 		}
@@ -126,7 +129,8 @@ func declaredTypes(g *Graph) map[string]Type {
 type inferrer struct {
 	calls   map[functionKey]*Function
 	rebound bool // input shapes were replaced: declared numbers inside the graph may be stale
-	seen    int
+	seen    int  // nodes looked at
+	folded  int  // integers computed
 	depth   int
 }
 
@@ -143,10 +147,13 @@ func newEnv(g *Graph, outer *env, opsets []Opset) *env {
 	e := &env{types: map[string]Type{}, values: map[string]integers{}, initializers: map[string]*Tensor{}, outer: outer, opsets: opsets}
 	for _, t := range g.Initializers {
 		e.initializers[t.Name] = t
-		e.types[t.Name] = TensorType(t.Type, dimsOf(t.Dims)...)
+		e.types[t.Name] = Type{Kind: KindTensor, Elem: t.Type}
+		if len(t.Dims) <= maxRank {
+			e.types[t.Name] = TensorType(t.Type, dimsOf(t.Dims)...)
+		}
 	}
 	for _, t := range g.SparseInitializers {
-		if t.Values != nil {
+		if t.Values != nil && len(t.Dims) <= maxRank {
 			e.types[t.Name()] = TensorType(t.Values.Type, dimsOf(t.Dims)...)
 		}
 	}

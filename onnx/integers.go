@@ -10,6 +10,9 @@ import (
 // shape has dimensions.
 const maxFolded = 1024
 
+// maxFoldedTotal bounds the integers kept for a whole model (32 bytes each); what comes later is unknown.
+const maxFoldedTotal = 1 << 22
+
 // integer is one element of a tensor of integers: a number, a symbolic dimension, or unknown.
 type integer struct {
 	n     int64
@@ -85,9 +88,10 @@ func (c *inference) fold() {
 	if len(t.Shape) == 1 {
 		n = t.Shape[0].Value
 	}
-	if n < 0 || n > maxFolded {
+	if n < 0 || n > maxFolded || c.folded > maxFoldedTotal {
 		return
 	}
+	c.folded += int(n)
 	if v, ok := c.contents(n); ok && int64(len(v)) == n {
 		c.outVals[0] = integers{v: v, scalar: len(t.Shape) == 0}
 	}

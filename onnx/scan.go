@@ -15,14 +15,18 @@ import (
 const maxDepth = 100
 
 // maxMessages bounds the memory that a small file can ask for: an empty message takes two bytes in the file and
-// some 300 in memory, so that a model decodes to at most about 2 GiB beside its own size.
-const maxMessages = 4 << 20
+// some 500 in memory (its protobuf form and ours), so that messages take at most about 700 MiB beside a model's
+// own contents. A network of ten thousand nodes has some fifty thousand messages.
+const maxMessages = 1 << 20
+
+// maxStrings bounds the entries of lists of strings in the same way: two bytes in the file, up to 32 in memory.
+const maxStrings = 1 << 24
 
 // scanner walks over serialized bytes before they are decoded, counting and naming the place of an error, which
 // the protobuf library does not.
 type scanner struct {
-	messages int
-	path     []step
+	messages, strings int
+	path              []step
 }
 
 // step is one field of the way to the place being scanned.
@@ -96,6 +100,11 @@ func (s *scanner) message(b []byte, d protoreflect.MessageDescriptor, depth int)
 		}
 		if !wireFits(f, kind) {
 			return fmt.Errorf("wire type %d does not fit a field of type %s", kind, f.Kind())
+		}
+		if f.IsList() && (f.Kind() == protoreflect.StringKind || f.Kind() == protoreflect.BytesKind) {
+			if s.strings++; s.strings > maxStrings {
+				return fmt.Errorf("the file holds more than %d strings", maxStrings)
+			}
 		}
 		if m := f.Message(); m != nil {
 			if s.messages++; s.messages > maxMessages {

@@ -212,8 +212,15 @@ func NewStrings(name string, dims []int64, data []string) *Tensor {
 // far below what overflows.
 const maxElements = 1 << 40
 
-// Elements returns the product of dims; a negative dimension or a product beyond 2^40 is an error.
+// maxRank bounds the number of dimensions, as numpy 2 does: shapes are copied from value to value.
+const maxRank = 64
+
+// Elements returns the product of dims; a negative dimension, more than 64 dimensions or a product beyond 2^40 is an
+// error.
 func Elements(dims []int64) (int64, error) {
+	if len(dims) > maxRank {
+		return 0, fmt.Errorf("shape has %d dimensions, more than %d", len(dims), maxRank)
+	}
 	n := uint64(1)
 	zero, overflow := false, false
 	for _, d := range dims {
