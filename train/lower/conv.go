@@ -145,7 +145,7 @@ func lowerConvTranspose(e *env, n *onnx.Node) error {
 	if win.Group, err = group(n); err != nil {
 		return err
 	}
-	out, err := transposedShape(n, s, &win)
+	out, beyond, err := transposedShape(n, s, &win)
 	if err != nil {
 		return err
 	}
@@ -154,14 +154,22 @@ func lowerConvTranspose(e *env, n *onnx.Node) error {
 	}
 	shape := append([]int{s[0], e.Shape(w)[1] * win.Group}, out...)
 	y := e.Emit(engine.Op{Kind: engine.ConvDX, In: []engine.TensorID{x, w}, Window: &win, Shape: shape})[0]
+	if slices.Max(beyond) > 0 {
+		wide := slices.Clone(shape)
+		for i, d := range beyond {
+			wide[2+i] += d
+		}
+		y = e.Pad(y, repeat(0, len(shape)), repeat(1, len(shape)), wide, 0)
+	}
 	if bias != engine.None {
 		y = e.Add(y, e.Reshape(bias, append([]int{shape[1]}, repeat(1, len(out))...)))
 	}
 	return e.setTensor(0, y)
 }
 
-// transposedShape is the spatial output shape of a transposed convolution; it sets the window's pads to what gives it.
-func transposedShape(n *onnx.Node, x []int, w *engine.Window) ([]int, error) {
+// transposedShape is the spatial output shape of a transposed convolution; it sets the window's pads to what gives it. beyond are the
+// elements that output_shape wants beyond what the convolution reaches: they are 0.
+func transposedShape(n *onnx.Node, x []int, w *engine.Window) (out, beyond []int, err error) {
 	rank := len(w.Kernel)
 	extra, want := ints(n, "output_padding"), ints(n, "output_shape")
 	if extra == nil {
@@ -171,14 +179,14 @@ func transposedShape(n *onnx.Node, x []int, w *engine.Window) ([]int, error) {
 		want = want[2:]
 	}
 	if len(extra) != rank || want != nil && len(want) != rank {
-		return nil, fmt.Errorf("output_padding %v or output_shape %v: want %d numbers", extra, want, rank)
+		return nil, nil, fmt.Errorf("output_padding %v or output_shape %v: want %d numbers", extra, want, rank)
 	}
 	auto := n.String("auto_pad", "NOTSET")
 	same := auto == "SAME_UPPER" || auto == "SAME_LOWER"
-	out := make([]int, rank)
+	out, beyond = make([]int, rank), make([]int, rank)
 	for i := range rank {
-		if extra[i] < 0 || extra[i] > maxDim || x[2+i] < 1 {
-			return nil, fmt.Errorf("output_padding %v of input %v is out of range", extra, x)
+		if extra[i] < 0 || extra[i] >= w.Strides[i] && extra[i] >= w.Dilations[i] || x[2+i] < 1 {
+			return nil, nil, fmt.Errorf("output_padding %v of input %v is out of range", extra, x)
 		}
 		full := w.Strides[i]*(x[2+i]-1) + extra[i] + extent(w, i)
 		switch {
@@ -190,10 +198,12 @@ func transposedShape(n *onnx.Node, x []int, w *engine.Window) ([]int, error) {
 			out[i] = full - w.PadBegin[i] - w.PadEnd[i]
 			continue
 		}
-		if full < out[i] {
-			return nil, fmt.Errorf("output of %d where at most %d is reached", out[i], full)
+		if out[i] < 1 || out[i] > maxDim {
+			return nil, nil, fmt.Errorf("output_shape %v is out of range", want)
 		}
+		beyond[i] = max(0, out[i]-full)
+		out[i] -= beyond[i]
 		w.PadBegin[i], w.PadEnd[i] = halves(full-out[i], auto != "SAME_UPPER")
 	}
-	return out, nil
+	return out, beyond, nil
 }
