@@ -9,10 +9,10 @@ import (
 	"netmend/onnx"
 )
 
-// value is a value of the graph: a tensor of the function, or a constant known to the host.
+// value is a value of the graph: a constant known to the host, a tensor of the function, or both (a constant that a device needed).
 type value struct {
-	id      engine.TensorID // None for a constant
-	host    *constant       // nil for a tensor of the function
+	id      engine.TensorID // None while no device needed the constant
+	host    *constant
 	elem    onnx.DataType
 	batched bool // depends on a data input, so that its first axis may be the batch
 }
@@ -118,49 +118,30 @@ func (e *env) isFloat(v value) bool {
 	return e.Type(v.id) == engine.Float
 }
 
-// device is a value as a tensor of the function; a constant becomes one however often it is used. Booleans are floats.
+// device is a value as a tensor of the function. Booleans are floats.
 func (e *env) device(v value) engine.TensorID {
-	if v.host == nil {
+	if v.host == nil || v.id != engine.None {
 		return v.id
 	}
-	if v.host.isFloat() || v.host.elem == onnx.Bool {
-		return e.constant(v.host, engine.Float)
+	t, c := engine.Int, v.host
+	if c.isFloat() || c.elem == onnx.Bool {
+		t = engine.Float
 	}
-	for _, x := range v.host.i {
+	for _, x := range c.i {
 		if x != int64(int32(x)) {
 			return e.Fail(fmt.Errorf("integer constant %d is beyond int32", x))
 		}
 	}
-	return e.constant(v.host, engine.Int)
+	return e.Program().NewConstant("", t, c.shape, c.toFloats())
 }
 
 // deviceFloat is device as floats.
 func (e *env) deviceFloat(v value) engine.TensorID {
-	if v.host != nil {
-		return e.constant(v.host, engine.Float)
-	}
+	id := e.device(v)
 	if e.Err() != nil {
 		return engine.None
 	}
-	return e.Cast(v.id, engine.Float)
-}
-
-// placed is a constant of the program.
-type placed struct {
-	c *constant
-	t engine.DType
-}
-
-func (e *env) constant(c *constant, t engine.DType) engine.TensorID {
-	if e.Err() != nil {
-		return engine.None
-	}
-	id, ok := e.placed[placed{c, t}]
-	if !ok {
-		id = e.Program().NewConstant("", t, c.shape, c.toFloats())
-		e.placed[placed{c, t}] = id
-	}
-	return id
+	return e.Cast(id, engine.Float)
 }
 
 // fail records an error and gives a value for it.
@@ -279,7 +260,7 @@ func (e *env) slice(x value, starts, steps, shape []int) value {
 	return value{id: e.Slice(e.device(x), starts, steps, shape), elem: x.elem}
 }
 
-// gather picks elements along an axis; negative indices count from its end.
+// gatherInts picks elements along an axis by indices that the host knows.
 func (e *env) gather(x, index value, axis int) value {
 	s := e.shape(x)
 	if index.host != nil {

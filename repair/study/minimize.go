@@ -1,0 +1,175 @@
+package study
+
+import (
+	"context"
+	"math"
+
+	"netmend/repair"
+	"netmend/repair/stats"
+)
+
+const (
+	// minimizeSeeds are the pairs of trainings on which a smaller patch is compared with the whole.
+	minimizeSeeds = 3
+	// keptGain: a smaller patch may lose at most a tenth of what the patch gains over the faulty subject. Non-inferiority margins are set as a
+	// share of the effect that must be kept (FDA guidance "Non-Inferiority Clinical Trials", 2016); a tenth is far stricter than its half.
+	keptGain = 0.1
+)
+
+// minimize makes a patch as small as it can be without losing what it gains: Zeller and Hildebrandt's ddmin ("Simplifying and Isolating
+// Failure-Inducing Input", TSE 2002, figure 4) over its edits. A subset passes when, trained with the same seeds as the whole patch, its mean
+// score on the search rows is not worse than the whole's by more than the margin. It ends early when its share of cost is spent.
+func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patch, error) {
+	if len(patch) < 2 || s.MinimizeTimes < 0 {
+		return patch, nil
+	}
+	m := &minimizer{session: s, start: s.runCost, direction: s.direction()}
+	whole, err := m.score(ctx, patch)
+	if err != nil {
+		return nil, err
+	}
+	m.whole = whole
+	m.margin = m.marginOf(stats.Mean(whole))
+	return ddmin(patch, func(p repair.Patch) (bool, error) { return m.passes(ctx, p) })
+}
+
+// ddmin is the algorithm. test is never asked for the empty patch, which is the faulty subject, nor twice for the same.
+func ddmin(patch repair.Patch, test func(repair.Patch) (bool, error)) (repair.Patch, error) {
+	asked := map[string]bool{}
+	try := func(p repair.Patch) (bool, error) {
+		if len(p) == 0 || len(p) == len(patch) {
+			return false, nil
+		}
+		if ok, known := asked[p.String()]; known {
+			return ok, nil
+		}
+		ok, err := test(p)
+		asked[p.String()] = ok
+		return ok, err
+	}
+	for n := 2; len(patch) >= 2; {
+		parts := split(patch, n)
+		reduced := false
+		for pass := 0; pass < 2 && !reduced; pass++ { // subsets, then complements
+			for i := range parts {
+				p := parts[i]
+				if pass == 1 {
+					p = complement(patch, parts[i])
+				}
+				ok, err := try(p)
+				if err != nil {
+					return nil, err
+				}
+				if ok {
+					if patch, n = p, 2; pass == 1 {
+						n = max(len(parts)-1, 2)
+					}
+					reduced = true
+					break
+				}
+			}
+		}
+		if !reduced {
+			if n >= len(patch) {
+				break
+			}
+			n = min(len(patch), 2*n)
+		}
+		n = min(n, max(2, len(patch)))
+	}
+	return patch, nil
+}
+
+// split divides a patch into n parts of about the same size.
+func split(p repair.Patch, n int) []repair.Patch {
+	var parts []repair.Patch
+	for i := range n {
+		if part := p[i*len(p)/n : (i+1)*len(p)/n]; len(part) > 0 {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+func complement(p, part repair.Patch) repair.Patch {
+	for _, e := range part {
+		p = p.Without(e.Key())
+	}
+	return p
+}
+
+type minimizer struct {
+	*session
+	start     float64
+	direction stats.Direction
+	whole     []float64
+	margin    float64
+	done      int
+}
+
+// marginOf is how much worse a smaller patch may be on average: a share of the gain, and no less than the standard error of a share of n
+// rows, below which scores cannot be told apart.
+func (m *minimizer) marginOf(mean float64) float64 {
+	margin := 0.0
+	if len(m.trials) > 0 && m.trials[0].Score.Valid {
+		margin = keptGain * math.Abs(mean-float64(m.trials[0].Score.Value))
+	}
+	if m.metric().Maximize() {
+		margin = max(margin, math.Sqrt(max(0, mean*(1-mean))/float64(len(m.search.Data.Search))))
+	}
+	if math.IsNaN(margin) || math.IsInf(margin, 0) {
+		return 0
+	}
+	return margin
+}
+
+// score trains a patch with all seeds.
+func (m *minimizer) score(ctx context.Context, p repair.Patch) ([]float64, error) {
+	var out []float64
+	for i := range minimizeSeeds {
+		r, err := m.run(ctx, p, i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, float64(r.Search))
+	}
+	return m.direction.Clean(out), nil
+}
+
+func (m *minimizer) run(ctx context.Context, p repair.Patch, i int) (runLine, error) {
+	r, err := m.session.whole(ctx, string(Minimizing), p, seedFor(m.Seed, string(Minimizing), i), nil)
+	if err == nil {
+		m.done++
+		m.report(Progress{Phase: Minimizing, Done: m.done})
+	}
+	return r, err
+}
+
+// passes compares a smaller patch with the whole, seed by seed. It gives up on it as soon as the seeds that are left cannot make up for those
+// that were worse, given that none is better than the whole's best.
+func (m *minimizer) passes(ctx context.Context, p repair.Patch) (bool, error) {
+	sum := 0.0
+	best := m.whole[0]
+	for _, v := range m.whole {
+		best = max(best*float64(m.direction), v*float64(m.direction)) * float64(m.direction)
+	}
+	for i := range minimizeSeeds {
+		if m.runCost-m.start >= m.MinimizeTimes {
+			return false, nil
+		}
+		r, err := m.run(ctx, p, i)
+		if err != nil {
+			return false, err
+		}
+		got := m.direction.Clean([]float64{float64(r.Search)})[0]
+		sum += (got - m.whole[i]) * float64(m.direction)
+		hope := 0.0
+		for _, v := range m.whole[i+1:] {
+			hope += (best - v) * float64(m.direction)
+		}
+		if !(sum+hope >= -m.margin*minimizeSeeds) {
+			return false, nil
+		}
+	}
+	return true, nil
+}

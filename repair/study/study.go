@@ -1,0 +1,340 @@
+// Package study runs searches and keeps them: it asks a technique, trains what it proposes on the training rows, scores it on the search
+// rows, tells it, and writes every finished trial to an append-only journal before it asks again. What the search finds is minimised and
+// then judged once, on hold-out rows that nothing has looked at before.
+//
+// A journal, and the subject that its header names by digest, hold all that a study knows: a study that was killed goes on with the very
+// trials that an unbroken one makes, since techniques are deterministic and trainings repeat to the bit on one device. Checkpoints are kept in
+// memory only and made again where they are missing.
+package study
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"time"
+
+	"netmend/data"
+	"netmend/repair"
+	"netmend/repair/diagnose"
+	"netmend/repair/technique"
+)
+
+// Config is a study. Zero values of the fields below the line mean what they say.
+type Config struct {
+	Subject   repair.Subject
+	Operators repair.Operators
+	Technique string
+	Budget    Budget
+	Seed      uint64
+	Start     Start
+	Device    string // name, for journal and report
+	Journal   string // path
+	Resume    bool   // go on with the journal that is there
+	// ----
+	Keys            []repair.Key   // slots to search; nil: all
+	Cost            CostModel      // zero: DefaultCost
+	Seeds           int            // pairs of trainings of the verdict; zero: DefaultSeeds
+	MinimizeTimes   float64        // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
+	CheckpointBytes int            // memory for checkpoints; zero: 1 GiB
+	Progress        func(Progress) // called after every trial and training of the verdict; nil: not
+	Clock           func() time.Time
+}
+
+// DefaultSeeds are enough for one pair of six that goes slightly the other way: the exact one-sided Wilcoxon test then still gives p = 2/64.
+const DefaultSeeds = 6
+
+// DefaultMinimizeTimes pays for the paired trainings of a patch of two or three edits.
+const DefaultMinimizeTimes = 10
+
+const (
+	defaultCheckpointBytes = 1 << 30
+	bootstrapResamples     = 10000
+	// maxBarren ends a search whose proposals all cost nothing because none of them can be trained.
+	maxBarren = 1000
+)
+
+// Phase is what a study is doing.
+type Phase string
+
+// The phases.
+const (
+	Searching  Phase = "search"
+	Minimizing Phase = "minimize"
+	Judging    Phase = "verdict"
+)
+
+// Progress is how far a study is.
+type Progress struct {
+	Phase   Phase
+	Trials  int              // finished trials of the search
+	Trial   *technique.Trial // the one that has just finished; nil in the other phases
+	Best    float64          // best valid score on the search rows; NaN: none
+	Faulty  float64          // score of the faulty subject; NaN: not known
+	Used    float64          // share of the budget, 0..1
+	Done    int              // trainings of the phase that are done, of Of; the search counts trials and has no Of
+	Of      int
+	Elapsed time.Duration // of the search, the time before a resume included
+	Left    time.Duration // estimate for the search from what was used so far; 0: not known
+	Replay  bool          // read from the journal
+}
+
+// ErrInterrupted wraps the context's error: the journal holds every finished trial, and Resume goes on.
+var ErrInterrupted = errors.New("study: interrupted")
+
+// session is a study at work.
+type session struct {
+	Config
+	j        *journal
+	search   repair.Subject // without hold-out rows
+	static   []diagnose.Symptom
+	store    *store
+	unit     float64 // declared seconds of a training of the faulty subject; 0: not known yet
+	trials   []technique.Trial
+	best     int // number of the trial with the best score; -1: none
+	spent    float64
+	elapsed  time.Duration
+	runs     map[runKey]runLine
+	runCost  float64
+	runTime  float64
+	champion *champion
+}
+
+// Run makes a study or goes on with one.
+func Run(ctx context.Context, c Config) (Report, error) {
+	s, err := open(c)
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.j.close()
+	patch, found, err := s.searchFor(ctx)
+	if err == nil && found {
+		patch, err = s.minimize(ctx, patch)
+	}
+	var report Report
+	if err == nil {
+		report, err = s.judge(ctx, patch, found)
+	}
+	if err != nil && ctx.Err() != nil {
+		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, ctx.Err(), len(s.trials), c.Journal)
+	}
+	return report, err
+}
+
+func open(c Config) (*session, error) {
+	if err := c.Budget.check(); err != nil {
+		return nil, err
+	}
+	if c.Cost == (CostModel{}) {
+		c.Cost = DefaultCost
+	}
+	if c.Seeds == 0 {
+		c.Seeds = DefaultSeeds
+	}
+	if c.MinimizeTimes == 0 {
+		c.MinimizeTimes = DefaultMinimizeTimes
+	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = defaultCheckpointBytes
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if err := c.Cost.check(); err != nil {
+		return nil, err
+	}
+	switch d := c.Subject.Data; {
+	case c.Subject.Model == nil || c.Subject.Model.Graph == nil:
+		return nil, errors.New("study: the subject has no model")
+	case c.Seeds < 1 || c.Seeds > 1000:
+		return nil, fmt.Errorf("study: %d pairs of trainings for the verdict: must be from 1 to 1000", c.Seeds)
+	case len(d.Train) == 0 || len(d.Search) == 0 || len(d.Holdout) == 0:
+		return nil, fmt.Errorf("study: %d training, %d search and %d hold-out rows: each part needs one at least", len(d.Train), len(d.Search), len(d.Holdout))
+	}
+	if err := c.Subject.Recipe.Check(); err != nil {
+		return nil, fmt.Errorf("study: recipe: %w", err)
+	}
+	digest, err := Digest(c.Subject)
+	if err != nil {
+		return nil, err
+	}
+	h := header{Kind: "header", Version: journalVersion, Subject: digest, Technique: c.Technique, Budget: c.Budget.String(), Seed: c.Seed,
+		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples}
+	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), best: -1, runs: map[runKey]runLine{}}
+	s.search.Data.Holdout = nil
+	s.static = diagnose.Static(s.search, c.Operators.Space(s.search))
+	open := createJournal
+	if c.Resume {
+		open = openJournal
+	}
+	if s.j, err = open(c.Journal, h); err != nil {
+		return nil, err
+	}
+	for _, r := range s.j.runs {
+		s.runs[runKey{r.Kind, r.Patch.String(), r.Seed}] = r
+	}
+	return s, nil
+}
+
+// Digest is the SHA-256 of everything that trainings of a subject depend on: the encoded model, the recipe, the data and its parts.
+func Digest(s repair.Subject) (string, error) {
+	h := sha256.New()
+	model, err := s.Model.Encode()
+	if err != nil {
+		return "", fmt.Errorf("study: digest: %w", err)
+	}
+	recipe, err := s.Recipe.Marshal()
+	if err != nil {
+		return "", fmt.Errorf("study: digest: %w", err)
+	}
+	hashBytes(h, model)
+	hashBytes(h, recipe)
+	for _, arrays := range [][]data.Array{s.Data.Inputs, s.Data.Targets} {
+		hashInts(h, len(arrays))
+		for i := range arrays {
+			a := &arrays[i]
+			hashBytes(h, []byte(a.Name))
+			hashInts(h, a.Shape...)
+			hashInts(h, len(a.Float), len(a.Int))
+			// Errors: a hash takes every write.
+			_ = binary.Write(h, binary.LittleEndian, a.Float)
+			_ = binary.Write(h, binary.LittleEndian, a.Int)
+		}
+	}
+	for _, rows := range [][]int32{s.Data.Train, s.Data.Search, s.Data.Holdout} {
+		hashInts(h, len(rows))
+		_ = binary.Write(h, binary.LittleEndian, rows)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func hashBytes(h hash.Hash, b []byte) {
+	hashInts(h, len(b))
+	h.Write(b)
+}
+
+func hashInts(h hash.Hash, values ...int) {
+	for _, v := range values {
+		_ = binary.Write(h, binary.LittleEndian, int64(v))
+	}
+}
+
+// seedFor derives the seeds of a study's parts from its own: 31 bits, so that every JSON reader keeps them.
+func seedFor(seed uint64, part string, i int) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", part, seed, i))
+	return binary.LittleEndian.Uint64(sum[:]) & (1<<31 - 1)
+}
+
+// searchFor is the search: it gives the patch that the technique recommends, or the one with the best score.
+func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
+	space := s.Operators.Space(s.search)
+	t, err := technique.New(s.Technique, technique.Setup{Subject: s.search, Space: space, Operators: s.Operators,
+		Seed: seedFor(s.Seed, "search", 0), Keys: s.Keys})
+	if err != nil {
+		return nil, false, err
+	}
+	barren := 0
+	for used := 0.0; used < 1; {
+		p, err := t.Ask(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		line, replay, err := s.next(ctx, p)
+		if err != nil {
+			return nil, false, err
+		}
+		s.note(line)
+		if err := t.Tell(line.Trial); err != nil {
+			return nil, false, err
+		}
+		s.report(Progress{Phase: Searching, Trial: &line.Trial, Replay: replay})
+		if barren++; line.Cost > 0 {
+			barren = 0
+		}
+		if used = float64(line.Used); barren >= maxBarren {
+			break
+		}
+	}
+	if n := len(s.j.trials); n > len(s.trials) {
+		return nil, false, fmt.Errorf("study: journal %s has %d trials, and the search ends after %d: it was written by another version", s.Journal, n, len(s.trials))
+	}
+	if r, ok := t.(technique.Recommender); ok {
+		p, found := r.Recommend()
+		return p, found && len(p) > 0, nil
+	}
+	if s.best <= 0 || len(s.trials[s.best].Patch) == 0 {
+		return nil, false, nil
+	}
+	return s.trials[s.best].Patch, true, nil
+}
+
+// next is the trial of a proposal: from the journal where it is there, else made and written down.
+func (s *session) next(ctx context.Context, p technique.Proposal) (line trialLine, replay bool, err error) {
+	id := technique.TrialID(len(s.trials))
+	if int(id) < len(s.j.trials) {
+		line = s.j.trials[id]
+		if !sameProposal(p, line.Proposal) {
+			return line, true, fmt.Errorf("study: journal %s: trial %d is %q, and the search asks for %q: it was written by another version",
+				s.Journal, id, line.Patch, p.Patch)
+		}
+		return line, true, s.findUnit(line)
+	}
+	if err := ctx.Err(); err != nil {
+		return line, false, err
+	}
+	began := s.Clock()
+	line = trialLine{Kind: "trial", Trial: technique.Trial{ID: id, Proposal: p}}
+	if err := s.train(ctx, &line.Trial); err != nil {
+		return line, false, err
+	}
+	took := s.Clock().Sub(began)
+	line.Seconds = took.Seconds()
+	line.Used = repair.Number(min(1, s.Budget.used(s.spent+float64(line.Cost), s.elapsed+took, len(s.trials)+1)))
+	if line.State == technique.Cut {
+		line.Used = 1
+	}
+	return line, false, s.j.append(line)
+}
+
+func sameProposal(a, b technique.Proposal) bool {
+	return a.Patch.String() == b.Patch.String() && a.Epochs == b.Epochs && a.From == b.From && a.Seed == b.Seed
+}
+
+// note takes a finished trial in.
+func (s *session) note(line trialLine) {
+	s.trials = append(s.trials, line.Trial)
+	s.spent += float64(line.Cost)
+	s.elapsed += time.Duration(line.Seconds * float64(time.Second))
+	if line.Score.Valid && (s.best < 0 || s.metric().Better(float64(line.Score.Value), float64(s.trials[s.best].Score.Value))) {
+		s.best = int(line.ID)
+	}
+}
+
+// report fills in what all progress says.
+func (s *session) report(p Progress) {
+	if s.Progress == nil {
+		return
+	}
+	p.Trials, p.Best, p.Faulty, p.Elapsed = len(s.trials), math.NaN(), math.NaN(), s.elapsed
+	if s.best >= 0 {
+		p.Best = float64(s.trials[s.best].Score.Value)
+	}
+	if n := len(s.trials); n > 0 {
+		p.Used = float64(s.trials[n-1].Used)
+		if s.trials[0].Score.Valid {
+			p.Faulty = float64(s.trials[0].Score.Value)
+		}
+		if p.Phase == Searching && p.Used > 0 {
+			p.Left = time.Duration(float64(s.elapsed) * (1 - p.Used) / p.Used)
+		}
+	}
+	s.Progress(p)
+}

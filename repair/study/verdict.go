@@ -1,0 +1,243 @@
+package study
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"netmend/onnx"
+	"netmend/repair"
+	"netmend/repair/diagnose"
+	"netmend/repair/stats"
+	"netmend/train"
+)
+
+// Verdict is what a study ends with.
+type Verdict string
+
+// The verdicts.
+const (
+	Repaired Verdict = "repaired"
+	NoRepair Verdict = "no_repair"
+)
+
+// significance is the level of the verdict's one test, the usual one.
+const significance = 0.05
+
+// Sample is a metric of several trainings with different seeds.
+type Sample struct {
+	Mean   repair.Number   `json:"mean"`
+	Values []repair.Number `json:"values"` // one per seed, in the order of Report.Seeds
+}
+
+// Report is the result of a study.
+type Report struct {
+	Verdict   Verdict            `json:"verdict"`
+	Metric    train.Metric       `json:"metric"`
+	Faulty    Sample             `json:"faulty"`   // on the hold-out rows
+	Repaired  Sample             `json:"repaired"` // of the best patch, proven or not; empty without one
+	P         repair.Number      `json:"p"`        // one-sided exact Wilcoxon test of the paired differences
+	A12       repair.Number      `json:"a12"`      // Vargha and Delaney's effect size, 1: always better
+	Interval  *Interval          `json:"interval,omitempty"`
+	Edits     int                `json:"edits"` // of the patch
+	Patch     repair.Patch       `json:"patch"`
+	Words     []string           `json:"words"` // the patch in English, one line per edit
+	Symptoms  []diagnose.Symptom `json:"symptoms"`
+	Trials    int                `json:"trials"`
+	States    map[string]int     `json:"states"` // trials by how they ended
+	Search    *repair.Number     `json:"search_score,omitempty"`
+	CostX     repair.Number      `json:"cost_x"`        // of the search, in trainings of the faulty subject
+	ProofX    repair.Number      `json:"proof_cost_x"`  // of minimisation and verdict
+	Seconds   float64            `json:"seconds"`       // by the clock: all parts, the time before a resume included
+	Device    string             `json:"device"`        //
+	Technique string             `json:"technique"`     //
+	Budget    string             `json:"budget"`        //
+	Seed      uint64             `json:"seed"`          //
+	Seeds     []uint64           `json:"verdict_seeds"` // those that were trained: fewer when significance was out of reach
+	Reason    string             `json:"reason"`        // of the verdict
+
+	Model  *onnx.Model  `json:"-"` // patched, with the weights of the seed that is best on the search rows; nil unless repaired
+	Recipe train.Recipe `json:"-"` // patched, with that seed
+}
+
+// Interval is a 95 % bootstrap interval of the mean paired difference, repaired minus faulty.
+type Interval struct {
+	Low    repair.Number `json:"low"`
+	High   repair.Number `json:"high"`
+	Mean   repair.Number `json:"mean"`
+	Method string        `json:"method"`
+}
+
+func (s *session) direction() stats.Direction {
+	if s.metric().Maximize() {
+		return stats.HigherIsBetter
+	}
+	return stats.LowerIsBetter
+}
+
+// judge trains the faulty and the patched subject from scratch with the same new seeds and compares them on the hold-out rows: this is the only
+// place that looks at them. It ends early when no outcome of the pairs that are left could make the difference significant.
+func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Report, error) {
+	r := s.summary(patch)
+	if !found {
+		r.Verdict, r.Reason = NoRepair, "the search found nothing better than the faulty subject"
+		return r, s.judgeFaulty(ctx, &r)
+	}
+	var faulty, repaired []float64
+	var best runLine
+	for i := range s.Seeds {
+		seed := seedFor(s.Seed, string(Judging), i)
+		a, err := s.whole(ctx, string(Judging), nil, seed, nil)
+		if err != nil {
+			return Report{}, err
+		}
+		s.report(Progress{Phase: Judging, Done: 2*i + 1, Of: 2 * s.Seeds})
+		b, err := s.whole(ctx, string(Judging), patch, seed, s.crown(&best))
+		if err != nil {
+			return Report{}, err
+		}
+		s.report(Progress{Phase: Judging, Done: 2*i + 2, Of: 2 * s.Seeds})
+		if best.State == "" || s.metric().Better(float64(b.Search), float64(best.Search)) {
+			best = b
+		}
+		faulty, repaired = append(faulty, float64(*a.Holdout)), append(repaired, float64(*b.Holdout))
+		r.Seeds = append(r.Seeds, seed)
+		if p, err := bestP(faulty, repaired, s.Seeds, s.direction()); err != nil {
+			return Report{}, err
+		} else if p >= significance {
+			break
+		}
+	}
+	if err := s.compare(&r, faulty, repaired); err != nil {
+		return Report{}, err
+	}
+	s.totals(&r)
+	if r.Verdict != Repaired {
+		return r, nil
+	}
+	x, err := s.patched(s.Subject, patch, best.Seed)
+	if err != nil {
+		return Report{}, err
+	}
+	r.Recipe = x.Recipe
+	r.Model, err = s.trained(ctx, best)
+	return r, err
+}
+
+// judgeFaulty trains the faulty subject once for the report of a search that found nothing.
+func (s *session) judgeFaulty(ctx context.Context, r *Report) error {
+	seed := seedFor(s.Seed, string(Judging), 0)
+	a, err := s.whole(ctx, string(Judging), nil, seed, nil)
+	if err != nil {
+		return err
+	}
+	r.Seeds = []uint64{seed}
+	r.Faulty = sampleOf([]float64{float64(*a.Holdout)})
+	s.totals(r)
+	return nil
+}
+
+// summary is what the report says of the search.
+func (s *session) summary(patch repair.Patch) Report {
+	r := Report{Metric: s.metric(), Patch: patch, Edits: len(patch), Words: s.Operators.Words(s.search, patch), Trials: len(s.trials),
+		States: map[string]int{}, Device: s.Device, Technique: s.Technique, Budget: s.Budget.String(), Seed: s.Seed, P: 1,
+		A12: 0.5, Symptoms: s.static, Repaired: Sample{Mean: repair.Number(math.NaN())}}
+	for _, t := range s.trials {
+		r.States[string(t.State)]++
+	}
+	if len(s.trials) > 0 && len(s.trials[0].Symptoms) > 0 {
+		r.Symptoms = s.trials[0].Symptoms
+	}
+	if s.best >= 0 {
+		r.Search = &s.trials[s.best].Score.Value
+	}
+	return r
+}
+
+func (s *session) totals(r *Report) {
+	r.CostX, r.ProofX = repair.Number(s.spent), repair.Number(s.runCost)
+	r.Seconds = seconds(s.elapsed) + math.Round(s.runTime*1000)/1000
+}
+
+func sampleOf(v []float64) Sample {
+	out := Sample{Mean: repair.Number(stats.Mean(v))}
+	for _, x := range v {
+		out.Values = append(out.Values, repair.Number(x))
+	}
+	return out
+}
+
+// compare is the verdict on paired scores.
+func (s *session) compare(r *Report, faulty, repaired []float64) error {
+	d := s.direction()
+	r.Faulty, r.Repaired = sampleOf(faulty), sampleOf(repaired)
+	p, err := onesided(faulty, repaired, d)
+	if err != nil {
+		return err
+	}
+	a12, err := stats.A12(repaired, faulty, d)
+	if err != nil {
+		return err
+	}
+	diff, err := stats.Differences(repaired, faulty, d)
+	if err != nil {
+		return err
+	}
+	iv, err := stats.BootstrapMean(diff, 0.95, bootstrapResamples, seedFor(s.Seed, "bootstrap", 0), stats.BCa)
+	if err != nil {
+		return err
+	}
+	r.P, r.A12 = repair.Number(p), repair.Number(a12)
+	r.Interval = &Interval{repair.Number(iv.Low), repair.Number(iv.High), repair.Number(stats.Mean(diff)), methodName(iv.Method)}
+	r.Verdict = NoRepair
+	switch {
+	case len(faulty) < s.Seeds:
+		r.Reason = fmt.Sprintf("after %d of %d pairs no outcome of the others could be significant", len(faulty), s.Seeds)
+	case p < significance:
+		r.Verdict = Repaired
+		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)
+	default:
+		r.Reason = fmt.Sprintf("not significantly better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)
+	}
+	return nil
+}
+
+// onesided is the exact signed-rank test of "repaired is better".
+func onesided(faulty, repaired []float64, d stats.Direction) (float64, error) {
+	diff, err := stats.Differences(repaired, faulty, d)
+	if err != nil {
+		return 0, err
+	}
+	alternative := stats.Greater
+	if d == stats.LowerIsBetter {
+		alternative = stats.Less
+	}
+	w, err := stats.Wilcoxon(diff, alternative, stats.DropZeros, stats.Auto)
+	return w.P, err
+}
+
+// bestP is the smallest p-value that n pairs can still reach: all those that are left are better by more than any so far.
+func bestP(faulty, repaired []float64, n int, d stats.Direction) (float64, error) {
+	diff, err := stats.Differences(repaired, faulty, d)
+	if err != nil {
+		return 0, err
+	}
+	for i := range diff {
+		diff[i] *= float64(d)
+		if math.IsInf(diff[i], 0) {
+			diff[i] = math.Copysign(math.MaxFloat32, diff[i])
+		}
+	}
+	for i := len(diff); i < n; i++ {
+		diff = append(diff, math.MaxFloat64*float64(i+1)/float64(n+1))
+	}
+	w, err := stats.Wilcoxon(diff, stats.Greater, stats.DropZeros, stats.Auto)
+	return w.P, err
+}
+
+func methodName(m stats.IntervalMethod) string {
+	if m == stats.BCa {
+		return "bca"
+	}
+	return "percentile"
+}

@@ -1,0 +1,168 @@
+// Package technique holds the searchers. All of them live behind two methods, see the same subject, space and seeds, and learn of a trial
+// what [Trial] says and nothing else. A technique is a deterministic function of its Setup and of what it was told, in that order, so
+// that a journal of trials is enough to bring one back to where it was.
+package technique
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"netmend/repair"
+	"netmend/repair/diagnose"
+	"netmend/train"
+)
+
+// TrialID numbers trials from 0 in the order in which they were asked for.
+type TrialID int
+
+// None is no trial: a training that starts from scratch.
+const None TrialID = -1
+
+// Proposal is a training to be made.
+type Proposal struct {
+	Patch repair.Patch `json:"patch"`
+	// Epochs is how far to train, in epochs of the patched recipe, counted from the start also when it is continued; parts of an epoch count
+	// in steps. It is at most the patched recipe's.
+	Epochs float64 `json:"epochs"`
+	// From is the trial whose checkpoint is continued: of the same seed and of a patch that differs in the number of epochs at most.
+	From TrialID `json:"from"`
+	Seed uint64  `json:"seed"` // of initial weights, batch order and dropout
+	Why  string  `json:"why"`  // for people who read the journal
+}
+
+// State is how a trial ended. All of them are results.
+type State string
+
+// The states.
+const (
+	Completed   State = "completed"     // it reached the epochs that were asked for, or early stopping ended it
+	Cut         State = "cut"           // the budget ended before; the score is that of what was reached
+	Diverged    State = "diverged"      // the loss became non-finite
+	OutOfMemory State = "out_of_memory" // the device could not hold it
+	Failed      State = "failed"        // the patch cannot be applied, or graph, recipe and data do not go together
+)
+
+// Score is the metric on the search part.
+type Score struct {
+	Value repair.Number `json:"value"`
+	Valid bool          `json:"valid"` // there is a model whose outputs are finite; otherwise the score is never a good one
+}
+
+// Point is one epoch of a training's curve.
+type Point struct {
+	Loss  repair.Number `json:"loss"`
+	Score repair.Number `json:"score"`
+}
+
+// Trial is what became of a proposal.
+type Trial struct {
+	ID TrialID `json:"id"`
+	Proposal
+	Score    Score              `json:"score"`
+	State    State              `json:"state"`
+	Cause    string             `json:"cause,omitempty"` // of a state that is not completed
+	Symptoms []diagnose.Symptom `json:"symptoms,omitempty"`
+	Cost     repair.Number      `json:"cost"`    // of this trial alone, in trainings of the faulty subject
+	Used     repair.Number      `json:"used"`    // share of the budget that is used up after it
+	Steps    int                `json:"steps"`   // updates since the start of the training, those of the trials that it continues included
+	Reached  float64            `json:"reached"` // epochs, likewise
+	Curve    []Point            `json:"curve,omitempty"`
+}
+
+// Technique is a searcher. It is used by one goroutine at a time; several proposals may be out at once.
+type Technique interface {
+	// Ask gives the next proposal; io.EOF when there is nothing left to propose. The error is ctx's when that is over.
+	Ask(ctx context.Context) (Proposal, error)
+	// Tell brings the result of a proposal, in any order. A trial that was told before changes nothing; one that was never asked for is
+	// an error.
+	Tell(Trial) error
+}
+
+// Recommender is a technique that knows better which patch is best than "the one with the best score": because it has seen it with several
+// seeds, or trained to the end.
+type Recommender interface {
+	// Recommend gives the best patch; false when nothing seems better than the faulty subject.
+	Recommend() (repair.Patch, bool)
+}
+
+// Setup is what a technique may know.
+type Setup struct {
+	Subject   repair.Subject // without hold-out rows
+	Space     repair.Space
+	Operators repair.Operators
+	Seed      uint64
+	// Keys restricts the slots that are searched; nil: all that the technique knows.
+	Keys []repair.Key
+}
+
+// rows is the number of samples that scores are measured on.
+func (s Setup) rows() int { return max(1, len(s.Subject.Data.Search)) }
+
+func (s Setup) metric() train.Metric { return s.Subject.Recipe.Metric }
+
+// slots are the slots that may be searched.
+func (s Setup) slots() repair.Space {
+	if s.Keys == nil {
+		return s.Space
+	}
+	return slices.DeleteFunc(slices.Clone(s.Space), func(x repair.Slot) bool { return !slices.Contains(s.Keys, x.Key()) })
+}
+
+var registry = map[string]func(Setup) (Technique, error){
+	"random": func(s Setup) (Technique, error) { return newRandom(s), nil },
+}
+
+// Names lists the techniques.
+func Names() []string {
+	var names []string
+	for name := range registry {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// New makes a technique by name.
+func New(name string, s Setup) (Technique, error) {
+	make, ok := registry[name]
+	if !ok {
+		return nil, fmt.Errorf("technique: %q is not known: one of %v", name, Names())
+	}
+	if err := s.Subject.Recipe.Check(); err != nil {
+		return nil, fmt.Errorf("technique: recipe: %w", err)
+	}
+	return make(s)
+}
+
+// epochsKey is the slot of the number of epochs.
+var epochsKey = repair.Key{Operator: "epochs", Target: "recipe"}
+
+// epochsOf is how many epochs a patched recipe has.
+func epochsOf(s Setup, p repair.Patch) float64 {
+	if v, ok := p.Get(epochsKey); ok {
+		return v.Number
+	}
+	return float64(s.Subject.Recipe.Epochs)
+}
+
+// ledger checks that what is told was asked for, and once.
+type ledger struct {
+	asked int
+	told  map[TrialID]bool
+}
+
+// accept says whether a trial is news.
+func (l *ledger) accept(t Trial) (bool, error) {
+	if t.ID < 0 || int(t.ID) >= l.asked {
+		return false, fmt.Errorf("technique: trial %d was not asked for: there are %d", t.ID, l.asked)
+	}
+	if l.told[t.ID] {
+		return false, nil
+	}
+	if l.told == nil {
+		l.told = map[TrialID]bool{}
+	}
+	l.told[t.ID] = true
+	return true, nil
+}
