@@ -133,15 +133,20 @@ func (p Patch) Marshal() ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
-// WritePatch writes a patch file. The file appears whole or not at all: it is written under another name first.
+// WritePatch writes a patch file; see WriteFile.
 func WritePatch(path string, p Patch) error {
 	raw, err := p.Marshal()
 	if err != nil {
 		return err
 	}
+	return WriteFile(path, raw)
+}
+
+// WriteFile writes a file that appears whole or not at all: it is written and synced under another name first.
+func WriteFile(path string, raw []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("repair: patch: %w", err)
+		return fmt.Errorf("repair: %w", err)
 	}
 	_, err = f.Write(raw)
 	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
@@ -149,7 +154,13 @@ func WritePatch(path string, p Patch) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("repair: patch %q: %w", path, err)
+		return fmt.Errorf("repair: write %q: %w", path, err)
 	}
 	return nil
 }
+
+// The metadata of a repaired model.
+const (
+	MetaRecipe = "netmend.recipe" // the recipe that it was trained with, as YAML
+	MetaPatch  = "netmend.patch"  // the patch that made it, as a patch file's JSON
+)

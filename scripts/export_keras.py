@@ -220,10 +220,15 @@ def describe_weights(model):
             if variable is None or id(variable) not in names:
                 continue
             name = names[id(variable)]
-            if getattr(layer, short + "_constraint", None) is not None:
+            # Depthwise layers call the settings of "kernel" or "depthwise_kernel" depthwise_initializer and so on.
+            prefixes = [p for p in (short, short.removesuffix("_kernel"), "depthwise") if hasattr(layer, p + "_initializer")]
+            if not prefixes:
+                initializers[name] = {"name": "model"}
+                continue
+            if getattr(layer, prefixes[0] + "_constraint", None) is not None:
                 raise ExportError(f"weight {name}: a constraint has no field in the recipe")
-            initializers[name] = describe_initializer(getattr(layer, short + "_initializer"))
-            regularizer = getattr(layer, short + "_regularizer", None)
+            initializers[name] = describe_initializer(getattr(layer, prefixes[0] + "_initializer"))
+            regularizer = getattr(layer, prefixes[0] + "_regularizer", None)
             if regularizer is not None:
                 regularizers[name] = describe_regularizer(name, regularizer)
     return initializers, regularizers

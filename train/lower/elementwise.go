@@ -256,11 +256,48 @@ func (e *env) binary(fn engine.Fn, x, y value) value {
 	if whole && narrow(x.elem) && fn != engine.Max && fn != engine.Min {
 		return e.fail(fmt.Errorf("arithmetic on %s is not supported", x.elem))
 	}
+	if !whole {
+		if v, ok := e.byScalar(fn, x, y); ok {
+			return v
+		}
+	}
 	id := e.Binary(fn, e.deviceFloat(x), e.deviceFloat(y))
 	if whole {
 		return e.toInt(id, x.elem)
 	}
 	return value{id: id, elem: x.elem}
+}
+
+// byScalar is a sum or product of a tensor with a single constant, which is one pass over the tensor forward and backward, and the square,
+// whose gradient needs no logarithm.
+func (e *env) byScalar(fn engine.Fn, x, y value) (value, bool) {
+	c := y.host
+	if c == nil {
+		if fn != engine.Add && fn != engine.Mul && fn != engine.Sub {
+			return value{}, false
+		}
+		c = x.host
+	}
+	if c == nil || c.size() != 1 || len(c.shape) > min(len(e.shape(x)), len(e.shape(y))) || x.host != nil && y.host != nil {
+		return value{}, false
+	}
+	a := c.toFloats()[0]
+	switch {
+	case fn == engine.Pow && a == 2:
+		return e.mul(x, x), true
+	case fn == engine.Sub && y.host == nil:
+		return e.affine(y, -1, a), true
+	case fn == engine.Sub:
+		return e.affine(x, 1, -a), true
+	case fn != engine.Add && fn != engine.Mul:
+		return value{}, false
+	case y.host == nil:
+		x = y
+	}
+	if fn == engine.Add {
+		return e.affine(x, 1, a), true
+	}
+	return e.affine(x, a, 0), true
 }
 
 func (e *env) binaryHost(fn engine.Fn, x, y *constant, shape []int) value {

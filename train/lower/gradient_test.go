@@ -144,7 +144,20 @@ func TestGradients(t *testing.T) {
 	}
 	add("Div", nodeOf("Div", 2), []int{2, 3}, []int{2, 1}).positive = true
 	add("Pow", nodeOf("Pow", 2), []int{2, 3}, []int{3}).positive = true
-	add("Clip", node("Clip"), []int{2, 3})
+	bounds := onnx.NewNode("Constant", "lo", nil, []string{"lo"}, onnx.Float("value_float", -0.4))
+	cases = append(cases, gradientCase{name: "Clip", shapes: [][]int{{2, 5}},
+		nodes: []*onnx.Node{bounds, onnx.NewNode("Clip", "clip", []string{"x0", "lo"}, []string{"y"})}})
+	for _, c := range []struct {
+		op   string
+		in   [2]string
+		v    float32
+		name string
+	}{{"Pow", [2]string{"x0", "c"}, 2, "Pow 2"}, {"Sub", [2]string{"c", "x0"}, 3, "Sub from 3"}, {"Sub", [2]string{"x0", "c"}, 3, "Sub 3"},
+		{"Mul", [2]string{"c", "x0"}, 3, "Mul 3"}, {"Add", [2]string{"x0", "c"}, 3, "Add 3"}, {"Div", [2]string{"x0", "c"}, 3, "Div 3"}} {
+		cases = append(cases, gradientCase{name: c.name, shapes: [][]int{{2, 5}}, nodes: []*onnx.Node{
+			onnx.NewNode("Constant", "c", nil, []string{"c"}, onnx.Float("value_float", c.v)),
+			onnx.NewNode(c.op, "n", c.in[:], []string{"y"})}})
+	}
 	add("Gemm", nodeOf("Gemm", 3, onnx.Int("transB", 1)), []int{2, 3}, []int{4, 3}, []int{4})
 	add("Gemm scaled", nodeOf("Gemm", 3, onnx.Int("transA", 1), onnx.Float("alpha", 0.5), onnx.Float("beta", 2)), []int{3, 2}, []int{3, 4}, []int{2, 1})
 	add("MatMul", nodeOf("MatMul", 2), []int{2, 2, 3}, []int{3, 4})
@@ -203,13 +216,14 @@ func TestGradients(t *testing.T) {
 	t.Logf("%d graphs", len(cases))
 }
 
-// TestBatchNormGradient: the running statistics are no inputs of the loss, so they come as initializers.
+// TestBatchNormTraining: the running statistics follow the batch's, its variance taken as it is or unbiased.
 func TestBatchNormTraining(t *testing.T) {
 	n := onnx.NewNode("BatchNormalization", "bn", []string{"x0", "x1", "x2", "mean", "var"}, []string{"y", "", ""}, onnx.Float("momentum", 0.75))
 	c := gradientCase{nodes: []*onnx.Node{n}, shapes: [][]int{{3, 2, 2}, {2}, {2}}, training: true}
 	for _, unbiased := range []bool{false, true} {
 		m := c.model()
-		m.Graph.Initializers = append(m.Graph.Initializers, onnx.NewFloat64("mean", []int64{2}, nil), onnx.NewFloat64("var", []int64{2}, nil))
+		m.Graph.Initializers = append(m.Graph.Initializers, onnx.NewFloat64("mean", []int64{2}, []float64{1, -1}),
+			onnx.NewFloat64("var", []int64{2}, []float64{3, 4}))
 		p := engine.NewProgram(0)
 		b := p.NewFunc("f", 0)
 		inputs, params := map[string]engine.TensorID{}, map[string]engine.TensorID{}

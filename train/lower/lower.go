@@ -111,6 +111,7 @@ type env struct {
 	maker       map[string]*onnx.Node
 	used        map[string]bool // names that a node reads or the graph gives
 	values      map[string]value
+	placed      map[placed]engine.TensorID
 	ends        map[string]End // by the activation's output
 	node        *onnx.Node
 	index       int // of node in the graph: Dropout's random stream
@@ -119,7 +120,8 @@ type env struct {
 
 func newEnv(b *engine.Builder, m *onnx.Model, o Options) *env {
 	e := &env{Builder: b, model: m, opset: m.Opset(""), options: o, inits: make(map[string]*onnx.Tensor), maker: make(map[string]*onnx.Node),
-		used: make(map[string]bool), values: make(map[string]value), ends: make(map[string]End)}
+		used: make(map[string]bool), values: make(map[string]value), ends: make(map[string]End),
+		placed: make(map[placed]engine.TensorID)}
 	for _, t := range m.Graph.Initializers {
 		e.inits[t.Name] = t
 	}
@@ -298,10 +300,7 @@ func (e *env) in(i int) engine.TensorID {
 	if err != nil {
 		return e.Fail(err)
 	}
-	id := e.device(v)
-	v.id = id
-	e.values[e.node.Input(i)] = v
-	return id
+	return e.device(v)
 }
 
 // inFloat is in for operators that compute with floats only; integers are refused.

@@ -197,12 +197,11 @@ func (q *Param) fans(u use, perm []int) {
 	}
 	rank := len(q.Shape)
 	switch u.node.OpType {
-	case "Conv": // O, I/group, kernel…
+	case "Conv", "ConvTranspose":
+		// O, I/group, kernel… or transposed I, O/group, kernel…: there, too, both frameworks count axis 1 (Keras' last but one) as the inputs
+		// (torch.nn.init._calculate_fan_in_and_fan_out, keras.initializers.compute_fans).
 		area := n / max(1, dim(0)*dim(1))
 		q.FanIn, q.FanOut = dim(1)*area, dim(0)*area
-	case "ConvTranspose": // I, O/group, kernel…
-		area := n / max(1, dim(0)*dim(1))
-		q.FanIn, q.FanOut = dim(0)*area, dim(1)*area
 	default: // a matrix
 		in, out := rank-2, rank-1
 		if u.node.OpType == "Gemm" && u.node.Int("transB", 0) != 0 || u.node.OpType == "MatMul" && u.index == 0 {

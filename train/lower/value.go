@@ -9,10 +9,10 @@ import (
 	"netmend/onnx"
 )
 
-// value is a value of the graph: a constant known to the host, a tensor of the function, or both (a constant that a device needed).
+// value is a value of the graph: a tensor of the function, or a constant known to the host.
 type value struct {
-	id      engine.TensorID // None while no device needed the constant
-	host    *constant
+	id      engine.TensorID // None for a constant
+	host    *constant       // nil for a tensor of the function
 	elem    onnx.DataType
 	batched bool // depends on a data input, so that its first axis may be the batch
 }
@@ -118,30 +118,49 @@ func (e *env) isFloat(v value) bool {
 	return e.Type(v.id) == engine.Float
 }
 
-// device is a value as a tensor of the function. Booleans are floats.
+// device is a value as a tensor of the function; a constant becomes one however often it is used. Booleans are floats.
 func (e *env) device(v value) engine.TensorID {
-	if v.host == nil || v.id != engine.None {
+	if v.host == nil {
 		return v.id
 	}
-	t, c := engine.Int, v.host
-	if c.isFloat() || c.elem == onnx.Bool {
-		t = engine.Float
+	if v.host.isFloat() || v.host.elem == onnx.Bool {
+		return e.constant(v.host, engine.Float)
 	}
-	for _, x := range c.i {
+	for _, x := range v.host.i {
 		if x != int64(int32(x)) {
 			return e.Fail(fmt.Errorf("integer constant %d is beyond int32", x))
 		}
 	}
-	return e.Program().NewConstant("", t, c.shape, c.toFloats())
+	return e.constant(v.host, engine.Int)
 }
 
 // deviceFloat is device as floats.
 func (e *env) deviceFloat(v value) engine.TensorID {
-	id := e.device(v)
+	if v.host != nil {
+		return e.constant(v.host, engine.Float)
+	}
 	if e.Err() != nil {
 		return engine.None
 	}
-	return e.Cast(id, engine.Float)
+	return e.Cast(v.id, engine.Float)
+}
+
+// placed is a constant of the program.
+type placed struct {
+	c *constant
+	t engine.DType
+}
+
+func (e *env) constant(c *constant, t engine.DType) engine.TensorID {
+	if e.Err() != nil {
+		return engine.None
+	}
+	id, ok := e.placed[placed{c, t}]
+	if !ok {
+		id = e.Program().NewConstant("", t, c.shape, c.toFloats())
+		e.placed[placed{c, t}] = id
+	}
+	return id
 }
 
 // fail records an error and gives a value for it.
@@ -260,7 +279,7 @@ func (e *env) slice(x value, starts, steps, shape []int) value {
 	return value{id: e.Slice(e.device(x), starts, steps, shape), elem: x.elem}
 }
 
-// gatherInts picks elements along an axis by indices that the host knows.
+// gather picks elements along an axis; negative indices count from its end.
 func (e *env) gather(x, index value, axis int) value {
 	s := e.shape(x)
 	if index.host != nil {

@@ -1,0 +1,226 @@
+package lower
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"netmend/engine"
+	"netmend/onnx"
+)
+
+// lowered lowers a model of one input x0 that has the shape given, whatever the model was exported with.
+func lowered(m *onnx.Model, shape []int, o Options) (*Result, *engine.Builder, error) {
+	p := engine.NewProgram(0)
+	b := p.NewFunc("f", 0)
+	r, err := Lower(b, m, map[string]engine.TensorID{"x0": p.NewState("x0", shape)}, nil, o)
+	return r, b, err
+}
+
+// TestReshapeBatch: targets that exporters wrote down with a batch size of their own.
+func TestReshapeBatch(t *testing.T) {
+	for _, c := range []struct {
+		exported    int // 0: symbolic
+		target      []int64
+		input, want []int
+	}{
+		{1, []int64{1, 12}, []int{5, 3, 4}, []int{5, 12}},
+		{1, []int64{1, -1}, []int{5, 3, 4}, []int{5, 12}},
+		{4, []int64{4, -1}, []int{5, 3, 4}, []int{5, 12}},
+		{4, []int64{4, 2, 6}, []int{5, 3, 4}, []int{5, 2, 6}},
+		{4, []int64{4, -1}, []int{1, 3, 4}, []int{1, 12}},
+		{1, []int64{-1, 12}, []int{5, 3, 4}, []int{5, 12}},
+		{1, []int64{0, -1}, []int{5, 3, 4}, []int{5, 12}},
+		{0, []int64{0, 2, -1}, []int{5, 3, 4}, []int{5, 2, 6}},
+		{0, []int64{-1, 6}, []int{5, 3, 4}, []int{10, 6}},
+		{5, []int64{5, 12}, []int{5, 3, 4}, []int{5, 12}},
+		{3, []int64{4, 3, 1}, []int{5, 4}, []int{4, 5, 1}}, // the batch is not the first entry
+	} {
+		n := onnx.NewNode("Reshape", "r", []string{"x0", "s"}, []string{"y"})
+		m := &onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: &onnx.Graph{Nodes: []*onnx.Node{n}, Outputs: []onnx.Value{{Name: "y"}},
+			Initializers: []*onnx.Tensor{onnx.NewInt64("s", []int64{int64(len(c.target))}, c.target)}}}
+		var dims []any
+		for i, d := range c.input {
+			if i == 0 {
+				d = c.exported
+			}
+			if d == 0 {
+				dims = append(dims, "N")
+				continue
+			}
+			dims = append(dims, d)
+		}
+		m.Graph.Inputs = []onnx.Value{onnx.NewValue("x0", onnx.Float32, dims...)}
+		r, b, err := lowered(m, c.input, Options{Batch: c.input[0]})
+		if err != nil {
+			t.Errorf("exported at %d, %v to %v: %v", c.exported, c.input, c.target, err)
+			continue
+		}
+		if got := b.Shape(r.Outputs["y"]); !slices.Equal(got, c.want) {
+			t.Errorf("exported at %d, %v to %v: %v, wants %v", c.exported, c.input, c.target, got, c.want)
+		}
+	}
+}
+
+// TestViewChain: the Shape, Gather, Unsqueeze, Concat chain of PyTorch's x.view(x.size(0), -1) leaves one Reshape.
+func TestViewChain(t *testing.T) {
+	g := &onnx.Graph{Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32, "N", 3, 4)}, Outputs: []onnx.Value{{Name: "y"}},
+		Nodes: []*onnx.Node{onnx.NewNode("Shape", "", []string{"x0"}, []string{"s"}),
+			onnx.NewNode("Constant", "", nil, []string{"zero"}, onnx.TensorAttr("value", onnx.NewInt64("", nil, []int64{0}))),
+			onnx.NewNode("Gather", "", []string{"s", "zero"}, []string{"n"}, onnx.Int("axis", 0)),
+			onnx.NewNode("Unsqueeze", "", []string{"n"}, []string{"n1"}, onnx.Ints("axes", 0)),
+			onnx.NewNode("Concat", "", []string{"n1", "rest"}, []string{"target"}, onnx.Int("axis", 0)),
+			onnx.NewNode("Reshape", "", []string{"x0", "target"}, []string{"y"})},
+		Initializers: []*onnx.Tensor{onnx.NewInt64("rest", []int64{1}, []int64{-1})}}
+	r, b, err := lowered(&onnx.Model{Opsets: []onnx.Opset{{Version: 11}}, Graph: g}, []int{5, 3, 4}, Options{Batch: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Shape(r.Outputs["y"]); !slices.Equal(got, []int{5, 12}) {
+		t.Errorf("shape %v", got)
+	}
+	if n := len(b.Func().Ops); n != 1 {
+		t.Errorf("%d operations, wants 1", n)
+	}
+}
+
+// TestRefused: errors name the node, the operator and what is wrong.
+func TestRefused(t *testing.T) {
+	f32 := func(dims ...int64) *onnx.Tensor {
+		n, _ := onnx.Elements(dims)
+		return onnx.NewFloat32("w", dims, make([]float32, n))
+	}
+	for _, c := range []struct {
+		name  string
+		node  *onnx.Node
+		w     *onnx.Tensor
+		wants []string
+	}{
+		{"unknown operator", onnx.NewNode("LSTM", "rnn", []string{"x0"}, []string{"y"}), nil, []string{`node "rnn"`, "op LSTM", "not supported"}},
+		{"other domain", &onnx.Node{OpType: "Relu", Name: "r", Domain: "com.microsoft", Inputs: []string{"x0"}, Outputs: []string{"y"}}, nil,
+			[]string{`node "r"`, "com.microsoft:Relu"}},
+		{"control flow", onnx.NewNode("If", "if", []string{"x0"}, []string{"y"}, onnx.GraphAttr("then_branch", &onnx.Graph{})), nil,
+			[]string{`node "if"`, "control flow"}},
+		{"half weights", onnx.NewNode("Add", "a", []string{"x0", "w"}, []string{"y"}), onnx.NewRaw("w", onnx.Float16, []int64{1}, []byte{0, 0}),
+			[]string{`"w"`, "float16"}},
+		{"dangling", onnx.NewNode("Add", "a", []string{"x0", "nobody"}, []string{"y"}), nil, []string{`node "a"`, `"nobody"`}},
+		{"missing input", onnx.NewNode("Add", "a", []string{"x0"}, []string{"y"}), nil, []string{`node "a"`, "input 1 is missing"}},
+		{"matrix sizes", onnx.NewNode("MatMul", "fc", []string{"x0", "w"}, []string{"y"}), f32(5, 2), []string{`node "fc"`, "4", "5"}},
+		{"broadcast", onnx.NewNode("Add", "a", []string{"x0", "w"}, []string{"y"}), f32(3), []string{`node "a"`, "[2 4]", "[3]"}},
+		{"axis", onnx.NewNode("Softmax", "s", []string{"x0"}, []string{"y"}, onnx.Int("axis", 7)), nil, []string{`node "s"`, "axis 7"}},
+		{"rank", onnx.NewNode("Conv", "c", []string{"x0", "w"}, []string{"y"}), f32(1, 1, 3, 3), []string{`node "c"`, "spatial"}},
+		{"data shape", onnx.NewNode("Reshape", "r", []string{"x0", "x0"}, []string{"y"}), nil, []string{`node "r"`, "must be a constant"}},
+		{"huge", onnx.NewNode("Expand", "e", []string{"x0", "w"}, []string{"y"}), onnx.NewInt64("w", []int64{3}, []int64{1 << 60, 1, 1}),
+			[]string{`node "e"`, "out of range"}},
+		{"dropout", onnx.NewNode("Dropout", "d", []string{"x0", "w"}, []string{"y"}), onnx.NewFloat32("w", nil, []float32{2}),
+			[]string{`node "d"`, "ratio 2"}},
+		{"index", onnx.NewNode("Gather", "g", []string{"x0", "w"}, []string{"y"}), onnx.NewInt64("w", nil, []int64{2}), []string{`node "g"`, "index 2"}},
+	} {
+		m := &onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: &onnx.Graph{Nodes: []*onnx.Node{c.node}, Outputs: []onnx.Value{{Name: "y"}},
+			Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32, 2, 4)}}}
+		if c.w != nil {
+			m.Graph.Initializers = []*onnx.Tensor{c.w}
+		}
+		err := Check(m)
+		if err == nil {
+			_, _, err = lowered(m, []int{2, 4}, Options{})
+		}
+		if err == nil {
+			t.Errorf("%s: accepted", c.name)
+			continue
+		}
+		for _, w := range c.wants {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %q does not say %q", c.name, err, w)
+			}
+		}
+	}
+}
+
+// TestParams: roles and fans where a weight reaches its layer through other nodes.
+func TestParams(t *testing.T) {
+	f32 := func(name string, dims ...int64) *onnx.Tensor {
+		n, _ := onnx.Elements(dims)
+		return onnx.NewFloat32(name, dims, make([]float32, n))
+	}
+	g := &onnx.Graph{
+		Nodes: []*onnx.Node{onnx.NewNode("Gather", "emb", []string{"table", "ids"}, []string{"e"}),
+			onnx.NewNode("Transpose", "t", []string{"w"}, []string{"wt"}),
+			onnx.NewNode("MatMul", "fc", []string{"e", "wt"}, []string{"h"}),
+			onnx.NewNode("Reshape", "r", []string{"h", "s"}, []string{"h2"}),
+			onnx.NewNode("Add", "bias", []string{"b", "h2"}, []string{"h3"}),
+			onnx.NewNode("Mul", "scale", []string{"h3", "c"}, []string{"h4"}),
+			onnx.NewNode("Add", "shared", []string{"h4", "c"}, []string{"h5"}),
+			onnx.NewNode("ConvTranspose", "up", []string{"h5", "u"}, []string{"y"})},
+		Initializers: []*onnx.Tensor{f32("table", 10, 6), f32("w", 8, 6), f32("b", 8), f32("c"), f32("u", 4, 3, 2, 2),
+			onnx.NewInt64("s", []int64{1}, []int64{-1})}}
+	params, err := Params(&onnx.Model{Graph: g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct {
+		name    string
+		role    Role
+		node    string
+		in, out int
+	}{{"table", Embedding, "emb", 10, 6}, {"w", Kernel, "fc", 6, 8}, {"b", Bias, "bias", 8, 8}, {"c", Fixed, "", 0, 0}, {"u", Kernel, "up", 12, 16}}
+	if len(params) != len(want) {
+		t.Fatalf("%d parameters, wants %d", len(params), len(want))
+	}
+	for i, w := range want {
+		p, node := params[i], ""
+		if p.Node != nil {
+			node = p.Node.Name
+		}
+		if p.Name != w.name || p.Role != w.role || node != w.node || p.FanIn != w.in || p.FanOut != w.out {
+			t.Errorf("%s: %v of %q, fans %d, %d; wants %+v", p.Name, p.Role, node, p.FanIn, p.FanOut, w)
+		}
+	}
+}
+
+// TestDropout: random in training only, at the node's ratio or the one that the options give.
+func TestDropout(t *testing.T) {
+	n := onnx.NewNode("Dropout", "d", []string{"x0", "ratio"}, []string{"y"})
+	m := &onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: &onnx.Graph{Nodes: []*onnx.Node{n}, Outputs: []onnx.Value{{Name: "y"}},
+		Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32, 2, 4)}, Initializers: []*onnx.Tensor{onnx.NewFloat32("ratio", nil, []float32{0.25})}}}
+	for _, c := range []struct {
+		o    Options
+		rate float64
+	}{{Options{}, 0}, {Options{Training: true}, 0.25}, {Options{Training: true, Dropout: map[string]float64{"d": 0.75}}, 0.75},
+		{Options{Training: true, Dropout: map[string]float64{"d": 0}}, 0}} {
+		_, b, err := lowered(m, []int{2, 4}, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rate := 0.0
+		for _, op := range b.Func().Ops {
+			if op.Kind == engine.Dropout {
+				rate = op.Rate
+			}
+		}
+		if rate != c.rate {
+			t.Errorf("%+v: rate %v, wants %v", c.o, rate, c.rate)
+		}
+	}
+}
+
+// FuzzLower lowers graphs that the fuzzer's number changes; see TestMutatedGraphs.
+func FuzzLower(f *testing.F) {
+	models := exports(f)
+	var names []string
+	for name := range models {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for i := range uint64(20) {
+		f.Add(i)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		u := newMutator(seed)
+		m := models[names[u.IntN(len(names))]].Clone()
+		for range 1 + u.IntN(4) {
+			u.mutate(m)
+		}
+		_ = u.lowerMutated(m)
+	})
+}
