@@ -318,5 +318,5 @@ func refusedOp(err error) string {
 	return op
 }
 
-func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 600) }
-func TestOfficialModelTests(t *testing.T) { conformance(t, "onnx-model-tests.tar.xz", 80) }
+func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 969) }
+func TestOfficialModelTests(t *testing.T) { conformance(t, "onnx-model-tests.tar.xz", 124) }

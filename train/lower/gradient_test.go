@@ -122,12 +122,27 @@ func (c *gradientCase) check(t *testing.T) {
 	}
 }
 
+// gradientCases collects graphs.
+type gradientCases []gradientCase
+
+func (c *gradientCases) add(name string, n *onnx.Node, shapes ...[]int) *gradientCase {
+	*c = append(*c, gradientCase{name: name, nodes: []*onnx.Node{n}, shapes: shapes})
+	return &(*c)[len(*c)-1]
+}
+
 func TestGradients(t *testing.T) {
-	var cases []gradientCase
-	add := func(name string, n *onnx.Node, shapes ...[]int) *gradientCase {
-		cases = append(cases, gradientCase{name: name, nodes: []*onnx.Node{n}, shapes: shapes})
-		return &cases[len(cases)-1]
+	var cases gradientCases
+	cases.elementwise()
+	cases.layers()
+	cases.moves()
+	for i := range cases {
+		t.Run(cases[i].name, cases[i].check)
 	}
+	t.Logf("%d graphs", len(cases))
+}
+
+func (cases *gradientCases) elementwise() {
+	add := cases.add
 	for _, op := range []string{"Neg", "Abs", "Exp", "Reciprocal", "Sin", "Cos", "Tan", "Cosh", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign",
 		"HardSwish", "Mish", "LeakyRelu", "Elu", "Celu", "ThresholdedRelu", "Swish", "Selu", "HardSigmoid", "Gelu", "Shrink", "Identity"} {
 		add(op, node(op), []int{2, 5})
@@ -145,7 +160,7 @@ func TestGradients(t *testing.T) {
 	add("Div", nodeOf("Div", 2), []int{2, 3}, []int{2, 1}).positive = true
 	add("Pow", nodeOf("Pow", 2), []int{2, 3}, []int{3}).positive = true
 	bounds := onnx.NewNode("Constant", "lo", nil, []string{"lo"}, onnx.Float("value_float", -0.4))
-	cases = append(cases, gradientCase{name: "Clip", shapes: [][]int{{2, 5}},
+	*cases = append(*cases, gradientCase{name: "Clip", shapes: [][]int{{2, 5}},
 		nodes: []*onnx.Node{bounds, onnx.NewNode("Clip", "clip", []string{"x0", "lo"}, []string{"y"})}})
 	for _, c := range []struct {
 		op   string
@@ -154,10 +169,14 @@ func TestGradients(t *testing.T) {
 		name string
 	}{{"Pow", [2]string{"x0", "c"}, 2, "Pow 2"}, {"Sub", [2]string{"c", "x0"}, 3, "Sub from 3"}, {"Sub", [2]string{"x0", "c"}, 3, "Sub 3"},
 		{"Mul", [2]string{"c", "x0"}, 3, "Mul 3"}, {"Add", [2]string{"x0", "c"}, 3, "Add 3"}, {"Div", [2]string{"x0", "c"}, 3, "Div 3"}} {
-		cases = append(cases, gradientCase{name: c.name, shapes: [][]int{{2, 5}}, nodes: []*onnx.Node{
+		*cases = append(*cases, gradientCase{name: c.name, shapes: [][]int{{2, 5}}, nodes: []*onnx.Node{
 			onnx.NewNode("Constant", "c", nil, []string{"c"}, onnx.Float("value_float", c.v)),
 			onnx.NewNode(c.op, "n", c.in[:], []string{"y"})}})
 	}
+}
+
+func (cases *gradientCases) layers() {
+	add := cases.add
 	add("Gemm", nodeOf("Gemm", 3, onnx.Int("transB", 1)), []int{2, 3}, []int{4, 3}, []int{4})
 	add("Gemm scaled", nodeOf("Gemm", 3, onnx.Int("transA", 1), onnx.Float("alpha", 0.5), onnx.Float("beta", 2)), []int{3, 2}, []int{3, 4}, []int{2, 1})
 	add("MatMul", nodeOf("MatMul", 2), []int{2, 2, 3}, []int{3, 4})
@@ -182,6 +201,10 @@ func TestGradients(t *testing.T) {
 		c.ints = map[string][]int64{"axes": {1, -1}}
 	}
 	add("ReduceLogSum", node("ReduceLogSum"), []int{2, 3}).positive = true
+}
+
+func (cases *gradientCases) moves() {
+	add := cases.add
 	add("Flatten", node("Flatten"), []int{2, 3, 2})
 	add("Transpose", node("Transpose", onnx.Ints("perm", 2, 0, 1)), []int{2, 3, 2})
 	add("Concat", nodeOf("Concat", 2, onnx.Int("axis", 1)), []int{2, 3}, []int{2, 1})
@@ -205,15 +228,11 @@ func TestGradients(t *testing.T) {
 	add("DepthToSpace", node("DepthToSpace", onnx.Int("blocksize", 2)), []int{1, 4, 1, 2})
 	add("Trilu", node("Trilu"), []int{3, 3})
 	split := onnx.NewNode("Split", "Split", []string{"x0"}, []string{"a", "b"}, onnx.Int("axis", 1), onnx.Int("num_outputs", 2))
-	cases = append(cases, gradientCase{name: "Split", shapes: [][]int{{2, 4}}, nodes: []*onnx.Node{split,
+	*cases = append(*cases, gradientCase{name: "Split", shapes: [][]int{{2, 4}}, nodes: []*onnx.Node{split,
 		onnx.NewNode("Mul", "Mul", []string{"a", "b"}, []string{"y"})}})
 	where := []*onnx.Node{onnx.NewNode("Greater", "Greater", []string{"x0", "x1"}, []string{"c"}),
 		onnx.NewNode("Where", "Where", []string{"c", "x0", "x1"}, []string{"y"})}
-	cases = append(cases, gradientCase{name: "Where", shapes: [][]int{{2, 4}, {4}}, nodes: where})
-	for i := range cases {
-		t.Run(cases[i].name, cases[i].check)
-	}
-	t.Logf("%d graphs", len(cases))
+	*cases = append(*cases, gradientCase{name: "Where", shapes: [][]int{{2, 4}, {4}}, nodes: where})
 }
 
 // TestBatchNormTraining: the running statistics follow the batch's, its variance taken as it is or unbiased.

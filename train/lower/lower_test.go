@@ -1,11 +1,13 @@
 package lower
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"netmend/engine"
+	"netmend/engine/reference"
 	"netmend/onnx"
 )
 
@@ -223,4 +225,40 @@ func FuzzLower(f *testing.F) {
 		}
 		_ = u.lowerMutated(m)
 	})
+}
+
+// TestScalarArithmetic: what is fused to one pass gives what two operands give.
+func TestScalarArithmetic(t *testing.T) {
+	x := []float64{-3, -0.5, 0, 2}
+	for _, c := range []struct {
+		op   string
+		in   []string
+		want func(x float64) float64
+	}{
+		{"Add", []string{"x0", "c"}, func(x float64) float64 { return x + 2 }}, {"Add", []string{"c", "x0"}, func(x float64) float64 { return x + 2 }},
+		{"Sub", []string{"x0", "c"}, func(x float64) float64 { return x - 2 }}, {"Sub", []string{"c", "x0"}, func(x float64) float64 { return 2 - x }},
+		{"Mul", []string{"x0", "c"}, func(x float64) float64 { return 2 * x }}, {"Mul", []string{"c", "x0"}, func(x float64) float64 { return 2 * x }},
+		{"Div", []string{"x0", "c"}, func(x float64) float64 { return x / 2 }}, {"Div", []string{"c", "x0"}, func(x float64) float64 { return 2 / x }},
+		{"Pow", []string{"x0", "c"}, func(x float64) float64 { return x * x }}, {"Pow", []string{"c", "x0"}, math.Exp2},
+		{"Max", []string{"x0", "c"}, func(x float64) float64 { return max(x, 2) }}, {"Less", []string{"c", "x0"}, func(x float64) float64 { return bit(2 < x) }},
+	} {
+		for _, dims := range [][]int64{nil, {1}, {1, 1, 1}} {
+			m := &onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: &onnx.Graph{Nodes: []*onnx.Node{onnx.NewNode(c.op, "n", c.in, []string{"y"})},
+				Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float64, 4)}, Outputs: []onnx.Value{{Name: "y"}},
+				Initializers: []*onnx.Tensor{onnx.NewFloat64("c", dims, []float64{2})}}}
+			r := &runner{model: m, inputs: map[string]*onnx.Tensor{"x0": onnx.NewFloat64("x0", []int64{4}, x)}, device: reference.NewFloat64()}
+			values, shapes, err := r.run(func(*onnx.Tensor) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := max(1, len(dims)); len(shapes["y"]) != want {
+				t.Errorf("%s %v with c %v: shape %v, wants %d dimensions", c.op, c.in, dims, shapes["y"], want)
+			}
+			for i, g := range values["y"] {
+				if w := c.want(x[i]); !closeEnough(g, w, 1e-12, 0) {
+					t.Errorf("%s %v of %v is %v, wants %v", c.op, c.in, x[i], g, w)
+				}
+			}
+		}
+	}
 }
