@@ -7,15 +7,15 @@ import (
 )
 
 // batchNormalization puts a normalisation between a hidden layer and its activation (Ioffe and Szegedy 2015, section 3.2). Epsilon and
-// momentum are the framework's defaults (ONNX's momentum is the share of the old running statistics, as Keras counts it). It needs the
-// operator's training form, which operator set 14 brought, and the units on axis 1.
+// momentum are the framework's defaults (ONNX's momentum is the share of the old running statistics, as Keras counts it). The units must be on
+// axis 1. Operator set 14 brought the training form; before it, the node stands in its inference form, and training treats both alike.
 var batchNormalization = operator{
 	name: "batch_normalization", noun: "batch normalization",
 	doc: "inserts batch normalization between a layer and its activation",
 	slots: func(v *view) []repair.Slot {
 		var slots []repair.Slot
 		for _, l := range v.layers {
-			if l.last || !v.wants(l.name()) || v.Model.Opset("") < 14 || v.block(l).norm != nil || !l.conv && len(v.shape(l.out)) != 2 || v.outputs[l.out] {
+			if l.last || !v.wants(l.name()) || v.Model.Opset("") < 9 || v.block(l).norm != nil || !l.conv && len(v.shape(l.out)) != 2 || v.outputs[l.out] {
 				continue
 			}
 			if n := v.inits[l.kernel]; n.Type != onnx.Float32 {
@@ -38,8 +38,11 @@ var batchNormalization = operator{
 			v.addTensor(base+"_shift", dims, zeros, train.Initializer{Name: "zeros"}),
 			v.addTensor(base+"_mean", dims, zeros, train.Initializer{Name: "zeros"}),
 			v.addTensor(base+"_variance", dims, ones, train.Initializer{Name: "ones"})}, nil,
-			onnx.Float("epsilon", epsilon), onnx.Float("momentum", momentum), onnx.Int("training_mode", 1))
-		n.Outputs = []string{v.g.NewName(base + "_output"), v.g.NewName(base + "_new_mean"), v.g.NewName(base + "_new_variance")}
+			onnx.Float("epsilon", epsilon), onnx.Float("momentum", momentum))
+		if n.Outputs = []string{v.g.NewName(base + "_output")}; v.Model.Opset("") >= 14 {
+			n.SetInt("training_mode", 1)
+			n.Outputs = append(n.Outputs, v.g.NewName(base+"_new_mean"), v.g.NewName(base+"_new_variance"))
+		}
 		return v.g.InsertAfter(l.out, n)
 	},
 	words: func(v *view, slot repair.Slot, value repair.Value) string {

@@ -3,8 +3,10 @@ package operators
 import (
 	"slices"
 
+	"netmend/onnx"
 	"netmend/repair"
 	"netmend/train"
+	"netmend/train/lower"
 )
 
 // publishedInitializers are the thirteen of the published search space, in its order.
@@ -28,20 +30,31 @@ func (v *view) initializerOf(name string, bias bool) string {
 	return "kaiming_uniform"
 }
 
-func initializerSlots(v *view, bias bool) []repair.Slot {
+// params are the trained tensors of a role, in the order of the nodes that use them.
+func (v *view) params(roles ...lower.Role) []lower.Param {
+	all, err := lower.Params(v.Model)
+	if err != nil {
+		return nil // training says why
+	}
+	all = slices.DeleteFunc(all, func(p lower.Param) bool { return !slices.Contains(roles, p.Role) })
+	at := map[*onnx.Node]int{}
+	for i, n := range v.g.Nodes {
+		at[n] = i
+	}
+	slices.SortStableFunc(all, func(a, b lower.Param) int { return at[a.Node] - at[b.Node] })
+	return all
+}
+
+func initializerSlots(v *view, bias bool, roles ...lower.Role) []repair.Slot {
 	var slots []repair.Slot
-	for _, l := range v.layers {
-		name, words := l.kernel, publishedInitializers
-		if bias {
-			name = l.bias
+	for _, p := range v.params(roles...) {
+		words := publishedInitializers
+		if bias || len(p.Shape) < 2 {
 			// A tensor of one dimension has no orthogonal rows; Keras refuses it as well.
 			words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "orthogonal" })
 		}
-		if name == "" || slices.ContainsFunc(slots, func(s repair.Slot) bool { return s.Target == name }) {
-			continue
-		}
-		now := repair.Word(v.initializerOf(name, bias))
-		slots = append(slots, repair.Slot{Target: name, Domain: with(choice(words...), now), Current: now})
+		now := repair.Word(v.initializerOf(p.Name, bias))
+		slots = append(slots, repair.Slot{Target: p.Name, Domain: with(choice(words...), now), Current: now})
 	}
 	return slots
 }
@@ -54,13 +67,13 @@ func setInitializer(v *view, slot repair.Slot, value repair.Value) error {
 var kernelInitializer = operator{
 	name: "kernel_initializer", noun: "kernel initializer",
 	doc:   "changes what the kernel of a dense or convolutional layer starts with",
-	slots: func(v *view) []repair.Slot { return initializerSlots(v, false) },
+	slots: func(v *view) []repair.Slot { return initializerSlots(v, false, lower.Kernel, lower.Embedding) },
 	apply: setInitializer,
 }
 
 var biasInitializer = operator{
 	name: "bias_initializer", noun: "bias initializer",
 	doc:   "changes what the bias of a dense or convolutional layer starts with",
-	slots: func(v *view) []repair.Slot { return initializerSlots(v, true) },
+	slots: func(v *view) []repair.Slot { return initializerSlots(v, true, lower.Bias) },
 	apply: setInitializer,
 }

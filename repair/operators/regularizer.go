@@ -2,10 +2,10 @@ package operators
 
 import (
 	"fmt"
-	"slices"
 
 	"netmend/repair"
 	"netmend/train"
+	"netmend/train/lower"
 )
 
 // regularizers are those on offer by name: Keras' strings with their 0.01, and weaker ones.
@@ -35,12 +35,9 @@ var regularizer = operator{
 			words = append(words, x.word)
 		}
 		var slots []repair.Slot
-		for _, l := range v.layers {
-			if slices.ContainsFunc(slots, func(s repair.Slot) bool { return s.Target == l.kernel }) {
-				continue
-			}
-			now := repair.Word(regularizerWord(v.Recipe.Regularizers[l.kernel]))
-			slots = append(slots, repair.Slot{Target: l.kernel, Domain: with(choice(words...), now), Current: now})
+		for _, p := range v.params(lower.Kernel, lower.Embedding) {
+			now := repair.Word(regularizerWord(v.Recipe.Regularizers[p.Name]))
+			slots = append(slots, repair.Slot{Target: p.Name, Domain: with(choice(words...), now), Current: now})
 		}
 		return slots
 	},

@@ -47,7 +47,7 @@ type change struct {
 type resizing struct {
 	*view
 	layer        layer
-	units, width int
+	units, width int // per group
 	spans        map[string]span
 	changes      []change
 	shapes       map[string][]int64 // by the name of a constant with a shape: its new elements
@@ -120,7 +120,8 @@ func (r *resizing) start() error {
 		}
 		axis = len(shape) - 1
 	}
-	whole := span{outer: 1, inner: 1}
+	r.units, r.width = l.units/group, r.width/group // the units of each group are together
+	whole := span{outer: group, inner: 1}
 	if err := r.grow(l.kernel, l.outAxis, whole); err != nil {
 		return err
 	}
