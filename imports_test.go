@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"data":              {},
 	"train":             {"onnx", "engine", "data"},
 	"train/lower":       {"onnx", "engine"},
+	"train/goldentest":  {"train", "train/lower", "onnx", "engine", "data"},
 	"repair":            {"train", "onnx", "data"},
 	"repair/stats":      {},
 	"repair/operators":  {"repair", "train", "train/lower", "onnx", "data"},
