@@ -145,7 +145,7 @@ def describe_plateau(callback):
         raise ExportError(f"ReduceLROnPlateau: monitor {callback.monitor!r}; want 'loss' or 'val_loss'")
     return {
         "name": "plateau", "mode": "min", "factor": callback.factor, "patience": max(callback.patience, 1) - 1,
-        "threshold": callback.min_delta, "threshold_mode": "abs", "cooldown": max(callback.cooldown - 1, 0),
+        "threshold": abs(callback.min_delta), "threshold_mode": "abs", "cooldown": max(callback.cooldown - 1, 0),
         "min_lr": float(callback.min_lr), "eps": 0.0,
     }  # fmt: skip
 

@@ -282,16 +282,18 @@ func checkOptimizer(t *testing.T, o Optimizer, s Semantics, clip GradientClip, i
 	}
 }
 
-func TestSchedulesFollowPyTorch(t *testing.T) {
+func TestSchedulesFollowTheFrameworks(t *testing.T) {
+	type run struct {
+		Schedule      map[string]any
+		Initial       float64
+		Losses, Rates []float64
+	}
 	var g struct {
-		PyTorch []struct {
-			Schedule      map[string]any
-			Initial       float64
-			Losses, Rates []float64
-		} `json:"pytorch"`
+		PyTorch []run `json:"pytorch"`
+		Keras   []run `json:"keras"`
 	}
 	golden(t, "schedules.json", &g)
-	for i, c := range g.PyTorch {
+	for i, c := range append(g.PyTorch, g.Keras...) {
 		var s Schedule
 		raw, _ := yaml.Marshal(c.Schedule)
 		if err := yaml.Unmarshal(raw, &s); err != nil {
@@ -309,7 +311,7 @@ func TestSchedulesFollowPyTorch(t *testing.T) {
 			sch.end(c.Losses[e])
 		}
 	}
-	if len(g.PyTorch) < 4 {
-		t.Errorf("%d schedules recorded, want at least 4", len(g.PyTorch))
+	if len(g.PyTorch) < 4 || len(g.Keras) < 2 {
+		t.Errorf("%d and %d schedules recorded, want at least 4 of PyTorch and 2 of Keras", len(g.PyTorch), len(g.Keras))
 	}
 }
