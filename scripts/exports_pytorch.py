@@ -3,12 +3,14 @@
     python scripts/exports_pytorch.py testdata/exports              # all that are committed
     python scripts/exports_pytorch.py testdata/exports pytorch_mlp  # one
     python scripts/exports_pytorch.py out/exports pytorch_m         # the M network, 4.8 MB, not committed
+    python scripts/exports_pytorch.py testdata/inference pytorch_folded   # not for training: what inspect warns of
 
 Weights are freshly initialised from seed 1; data are the first rows of the optical digits, or seeded.
 """
 
 import os
 import sys
+import warnings
 
 import numpy as np
 import torch
@@ -196,11 +198,33 @@ def m():
     return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 128, "epochs": 12}
 
 
+def write_folded(folder):
+    """The CNN as people often export it, for inference: Dropout is gone and batch-norm folded into the convolutions.
+
+    Weights and running statistics are not fresh, so that the folding shows.
+    """
+    model = CNN()
+    x = torch.from_numpy(fixture_data.small_digits((1, 8, 8))["x_train"])
+    for _ in range(20):  # moves the running statistics
+        model(x)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "model.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        axes = {"input": {0: "batch"}, "output": {0: "batch"}}
+        torch.onnx.export(
+            model.eval(), (x[:4],), path, dynamo=False, opset_version=common.OPSET, input_names=["input"],
+            output_names=["output"], dynamic_axes=axes,
+        )  # fmt: skip
+    print(f"{path}: inference form, batch-norm folded")
+
+
 COMMITTED = {
     "pytorch_mlp": mlp, "pytorch_cnn": cnn, "pytorch_resnet": resnet, "pytorch_vgg": vgg, "pytorch_conv1d": conv1d,
     "pytorch_activations": activations, "pytorch_two_inputs": two_inputs,
 }  # fmt: skip
 ON_DEMAND = {"pytorch_m": m}
+FOLDED = "pytorch_folded"  # model.onnx alone
 
 
 def main():
@@ -209,6 +233,9 @@ def main():
     folder, names = sys.argv[1], sys.argv[2:] or list(COMMITTED)
     for name in names:
         torch.manual_seed(1)
+        if name == FOLDED:
+            write_folded(os.path.join(folder, name))
+            continue
         made = {**COMMITTED, **ON_DEMAND}[name]()
         common.report(name, export(*made[:4], os.path.join(folder, name), **made[4]))
 
