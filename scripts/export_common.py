@@ -197,6 +197,34 @@ def constant_reshapes(model, feeds):
     remove_unused(model)
 
 
+def free_batch(model, rows):
+    """Turns the tracing run's number of rows in constant Reshape targets (x.reshape(len(x), -1)) into "as in the input"."""
+    known = constants(model)
+    for node in list(model.graph.node):
+        if node.op_type == "Reshape" and node.input[1] in known:
+            target = known[node.input[1]].copy()
+            if target.size and target[0] == rows:
+                target[0] = 0
+                name = node.output[0] + "_shape"
+                model.graph.initializer.append(numpy_helper.from_array(target, name))
+                node.input[1] = name
+    remove_unused(model)
+
+
+def check_batch(model, feeds, expected):
+    """Fails where the model runs with no other number of rows than it was traced with, or computes something else then."""
+    try:
+        check_outputs(model, {n: a[:3] for n, a in feeds.items()}, [e[:3] for e in expected])
+    except ExportError as e:
+        raise ExportError(f"with 3 rows: {e}") from e
+    except Exception as e:  # ONNX Runtime's own classes
+        rows = len(next(iter(feeds.values())))
+        raise ExportError(
+            f"the model has the number of rows it was traced with ({rows}) built in; take it from the tensor, x.size(0), "
+            f"not from Python's len(x) or a constant: {str(e).splitlines()[0]}"
+        ) from e
+
+
 def check_outputs(model, feeds, expected, tolerance=1e-5):
     """Compares ONNX Runtime's inference outputs with the framework's; returns the largest relative difference.
 

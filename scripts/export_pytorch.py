@@ -30,6 +30,8 @@ from export_common import ExportError
 
 SEMANTICS = "pytorch"
 
+ROWS = 7  # of the tracing run: a number that is seldom the size of anything else
+
 # Classes whose parameters start as ones (weight) and zeros (bias): reset_parameters of torch/nn/modules/batchnorm.py,
 # normalization.py, instancenorm.py.
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -247,16 +249,19 @@ def export(
     input_names = input_names or (list(x) if isinstance(x, dict) else ["input"] if count == 1 else [f"input{i}" for i in range(count)])
     device = next((p.device for p in model.parameters()), "cpu")
     sample = common.as_named(x, input_names)
-    sample = {n: a[:8].astype(np.float32) if a.dtype == np.float64 else a[:8] for n, a in sample.items()}
+    sample = {n: a[:ROWS].astype(np.float32) if a.dtype == np.float64 else a[:ROWS] for n, a in sample.items()}
     inputs = [torch.from_numpy(np.ascontiguousarray(sample[n])).to(device) for n in input_names]
     expected = infer(model, inputs)
     output_names = output_names or (["output"] if len(expected) == 1 else [f"output{i}" for i in range(len(expected))])
 
     proto = trace(model, inputs, input_names, output_names)
     common.remove_unused(proto)
+    common.free_batch(proto, len(inputs[0]))
     common.constant_reshapes(proto, sample)
     onnx.checker.check_model(proto, full_check=True)
     difference = common.check_outputs(proto, sample, expected)
+    if difference is not None:
+        common.check_batch(proto, sample, expected)
 
     held = {id(p) for g in optimizer.param_groups for p in g["params"]}
     trained = {n for n, p in model.named_parameters() if p.requires_grad and id(p) in held}
