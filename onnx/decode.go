@@ -38,6 +38,9 @@ func Read(path string) (*Model, error) {
 	if len(b) > maxFileSize {
 		return nil, fmt.Errorf("onnx: %q has more than %d bytes", path, maxFileSize)
 	}
+	if len(b) == 0 {
+		return nil, fmt.Errorf("onnx: %q is empty", path)
+	}
 	m, err := decode(b, &folder{path: filepath.Dir(path)})
 	if err != nil {
 		return nil, fmt.Errorf("%w (in %q)", err, path)

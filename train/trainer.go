@@ -312,9 +312,9 @@ func (t *Trainer) Probe(ctx context.Context) ([]Layer, error) {
 	return layers, nil
 }
 
-// Model is the model with the weights as they are now.
+// Model is the model with the weights as they are now, in inference form.
 func (t *Trainer) Model() (*onnx.Model, error) {
-	m := t.model.Clone()
+	m := t.model.InferenceForm()
 	for _, s := range t.plan.params {
 		v := make([]float32, engine.Len(s.Shape))
 		if err := t.exec.Fetch(s.state, v); err != nil {
