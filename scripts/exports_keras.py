@@ -135,32 +135,38 @@ def activations():
     return model, fixture_data.curve(), {"epochs": 30}
 
 
-def m():
+def m(kernel="glorot_uniform", rate=1.0, activation="softmax", epochs=12):
     """The M network of DeepCrime's MNIST subject: 28x28 channels-last, Adadelta 1.0, batch 128, 12 epochs."""
     model = keras.Sequential([
         keras.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, activation="relu", name="conv1"),
+        layers.Conv2D(32, 3, activation="relu", kernel_initializer=kernel, name="conv1"),
         layers.Conv2D(64, 3, activation="relu", name="conv2"),
         layers.MaxPooling2D(name="pool"),
         layers.Dropout(0.25, name="drop1"),
         layers.Flatten(name="flatten"),
         layers.Dense(128, activation="relu", name="fc1"),
         layers.Dropout(0.5, name="drop2"),
-        layers.Dense(10, activation="softmax", name="fc2"),
+        layers.Dense(10, activation=activation, name="fc2"),
     ])  # fmt: skip
-    model.compile(keras.optimizers.Adadelta(1.0), "categorical_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adadelta(rate), "categorical_crossentropy", metrics=["accuracy"])
     data = hot(fixture_data.small_digits((8, 8, 1), 64, 16))
     for part in ("x_train", "x_test"):  # 8x8 digits enlarged to MNIST's size: only the shape matters here
         grid = np.arange(28) * 8 // 28
         data[part] = data[part][:, grid][:, :, grid]
-    return model, data, {"batch_size": 128, "epochs": 12}
+    return model, data, {"batch_size": 128, "epochs": epochs}
 
 
 COMMITTED = {
     "keras_mlp": mlp, "keras_cnn": cnn, "keras_resnet": resnet, "keras_two_inputs": two_inputs, "keras_conv1d": conv1d,
     "keras_activations": activations,
 }  # fmt: skip
-ON_DEMAND = {"keras_m": m}
+# Three of its faults (DeepCrime's WCI, HLR, ARM), trained for five epochs.
+ON_DEMAND = {
+    "keras_m": m,
+    "keras_m_zero_kernel": lambda: m(kernel="zeros", epochs=5),
+    "keras_m_low_rate": lambda: m(rate=0.001, epochs=5),
+    "keras_m_no_softmax": lambda: m(activation=None, epochs=5),
+}
 
 
 def main():
