@@ -137,18 +137,30 @@ func (g *lossGraph) regression(t, y engine.TensorID) engine.TensorID {
 	return g.Fail(fmt.Errorf("train: loss %q is not known", g.loss.Name))
 }
 
+// logitsBehind gives the logits that a cross-entropy is computed from, None where it is computed from probabilities. fitting is the
+// activation whose inverse the loss is. Keras takes the input of a final Softmax or Sigmoid for the logits whichever of the two the
+// loss would fit and whatever from_logits says: both leave _keras_logits on their result (keras/src/activations/activations.py), which
+// _get_logits of keras/src/backend/tensorflow/nn.py prefers to all else.
+func (g *lossGraph) logitsBehind(fitting string) engine.TensorID {
+	switch {
+	case g.semantics == Keras && (g.activation == activationSoft || g.activation == activationLogSig):
+		return g.logits
+	case g.loss.FromLogits:
+		return g.output
+	case g.activation == fitting:
+		return g.logits
+	}
+	return engine.None
+}
+
 // crossEntropy is -Σ t·log p over the class axis.
 func (g *lossGraph) crossEntropy() (perSample, objective engine.TensorID) {
-	logits := engine.None
-	switch {
-	case g.loss.FromLogProbabilities:
+	if g.loss.FromLogProbabilities {
 		e := g.samples(g.Unary(engine.Neg, g.Reduce(engine.Sum, g.Mul(g.target, g.output), false, g.axis)))
 		return e, e
-	case g.loss.FromLogits:
-		logits = g.output
-	case g.activation == activationSoft:
-		logits = g.logits
-	case g.semantics == Keras && g.loss.Sparse(): // TensorFlow normalises log p once more
+	}
+	logits := g.logitsBehind(activationSoft)
+	if logits == engine.None && g.semantics == Keras && g.loss.Sparse() { // TensorFlow normalises log p once more
 		logits = g.Unary(engine.Log, g.Unary(engine.Clip, g.output, kerasEpsilon, 1-kerasEpsilon))
 	}
 	if logits == engine.None {
@@ -173,13 +185,7 @@ func (g *lossGraph) positive(x engine.TensorID) engine.TensorID {
 }
 
 func (g *lossGraph) binaryCrossEntropy() (perSample, objective engine.TensorID) {
-	z := engine.None
-	switch {
-	case g.loss.FromLogits:
-		z = g.output
-	case g.activation == activationLogSig:
-		z = g.logits
-	}
+	z := g.logitsBehind(activationLogSig)
 	t, p := g.target, g.output
 	if z != engine.None { // softplus(z) - t·z
 		e := g.samples(g.Sub(g.Unary(engine.Softplus, z), g.Mul(t, z)))
