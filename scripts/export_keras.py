@@ -320,6 +320,8 @@ def export(
     common.constant_reshapes(proto, sample)
     onnx.checker.check_model(proto, full_check=True)
     difference = common.check_outputs(proto, sample, expected)
+    if difference is not None:
+        common.check_batch(proto, sample, expected)
 
     loss = describe_loss(model.loss)
     task = task or common.guess_task(loss)
