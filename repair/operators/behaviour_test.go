@@ -377,3 +377,17 @@ func TestOpsets(t *testing.T) {
 		}
 	}
 }
+
+// TestConflict checks that two edits which cannot hold together are refused by name: once the layer before it has another width, the last
+// layer of a residual branch cannot be taken out.
+func TestConflict(t *testing.T) {
+	s := subject(t, "keras_resnet")
+	const first, second = "functional_1/conv2d_1_2/convolution", "functional_1/conv2d_2_1/convolution"
+	narrow := repair.Edit{Operator: "units", Target: first, Value: repair.Num(4)}
+	remove := repair.Edit{Operator: "layer", Target: second, Value: repair.Num(0)}
+	apply(t, s, narrow)
+	apply(t, s, remove)
+	if _, err := All().Apply(s, repair.NewPatch(narrow, remove)); err == nil || !strings.Contains(err.Error(), second) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -10,7 +10,8 @@ import (
 
 // layerRepeat repeats a hidden layer with its normalisation, activation and dropout 0, 1 or 2 times, as the published space does. The copy
 // takes in as many units as it gives out; that of a convolution keeps the size of the feature map (stride 1, padded with zeros). Taking a
-// layer out fits the following ones to what it took in.
+// layer out fits the following ones to what it took in; within a residual branch that is possible only while the layer takes in as many units as
+// it gives out, so that a patch which also resizes the layer before it is refused.
 var layerRepeat = operator{
 	name: "layer", noun: "layer repeated",
 	doc: "duplicates (2) or removes (0) a dense or convolutional layer with its activation",

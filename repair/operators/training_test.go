@@ -57,23 +57,8 @@ func trainOnce(s repair.Subject, runtime bool) error {
 	return compareWithRuntime(m, tr.Inputs(rows), want[0])
 }
 
-// inferenceForm turns normalisation and dropout of a model to inference.
-func inferenceForm(m *onnx.Model) *onnx.Model {
-	m = m.Clone()
-	for _, n := range slices.Clone(m.Graph.Nodes) {
-		switch {
-		case n.Is("BatchNormalization"):
-			n.DeleteAttr("training_mode")
-			n.Outputs = n.Outputs[:1]
-		case n.Is("Dropout"):
-			n.Inputs, n.Outputs = n.Inputs[:1], n.Outputs[:1]
-		}
-	}
-	return m
-}
-
 func compareWithRuntime(m *onnx.Model, inputs map[string]data.Array, want []float64) error {
-	session, err := ort.NewSession(inferenceForm(m))
+	session, err := ort.NewSession(m.InferenceForm())
 	if err != nil {
 		return err
 	}
