@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -293,7 +292,6 @@ func TestDecodeRefuses(t *testing.T) {
 		{"millions of empty strings", field(nil, 7, field(nil, 1, bytes.Repeat([]byte{0x0a, 0x00}, maxStrings+1))), "holds more than"},
 		{"a broken unknown field", []byte{0xfa, 0x7f, 0xff}, "unknown field"},
 	} {
-		start := time.Now()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := Decode(c.b)
@@ -303,9 +301,6 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(64*len(c.b)+1<<20) {
 			t.Errorf("%s: %d bytes of input allocated %d", c.name, len(c.b), used)
-		}
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("%s took %v", c.name, d)
 		}
 	}
 	if _, err := Decode(nested(maxDepth/3 - 1)); err != nil {
