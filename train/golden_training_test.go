@@ -7,9 +7,11 @@ import (
 	"netmend/train/goldentest"
 )
 
-// The frameworks recorded in float64 where they could: the float64 device must follow them far closer than the tolerance that float32
-// needs, and the float32 device within it.
-func TestTrainingFollowsPyTorch(t *testing.T) {
-	goldentest.Run(t, reference.NewFloat64(), "..", "pytorch", 1)
-	goldentest.Run(t, reference.New(), "..", "pytorch", 7)
+// Replays on the float64 device show that the arithmetic is the frameworks'; those on the float32 device, that its rounding stays within
+// the tolerance.
+func TestTrainingFollowsTheFrameworks(t *testing.T) {
+	for _, framework := range []string{"pytorch", "keras"} {
+		goldentest.Run(t, reference.NewFloat64(), "..", framework, 1)
+		goldentest.Run(t, reference.New(), "..", framework, 7)
+	}
 }

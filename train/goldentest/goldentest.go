@@ -41,9 +41,11 @@ type run struct {
 	Outputs             [][]float64
 }
 
-// Run replays the recordings of a framework ("pytorch", "keras") that lie in root/testdata/golden; every is how many runs to leave out
-// between two (1: none).
+// Run replays the recordings of a framework ("pytorch", "keras") that lie in root/testdata/golden; only every so many runs is replayed; go test -short leaves out eight more of nine.
 func Run(t *testing.T, dev engine.Device, root, framework string, every int) {
+	if testing.Short() {
+		every *= 9
+	}
 	dir := filepath.Join(root, "testdata", "golden")
 	var rec recording
 	f, err := os.Open(filepath.Join(dir, "training_"+framework+".json.gz"))
