@@ -110,6 +110,7 @@ func (s Setup) slots() repair.Space {
 }
 
 var registry = map[string]func(Setup) (Technique, error){
+	"guided": func(s Setup) (Technique, error) { return newGuided(s), nil },
 	"random": func(s Setup) (Technique, error) { return newRandom(s), nil },
 }
 

@@ -1,0 +1,213 @@
+package diagnose
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"netmend/repair"
+)
+
+// Suspect is how much a slot is suspected, and which of its values are expected to help.
+type Suspect struct {
+	Weight float64                  // relative; 1 is an edit of no particular reputation
+	Prefer map[repair.Value]float64 // weights of values; those that are not named have 1
+}
+
+// priors say how often an edit of an operator is what repairs a network, before anything is known of it. They follow the fault types of the
+// published benchmark's ground truths (learning rate, optimizer, loss, output activation, epochs and initialisers lead) and halve for what never
+// was one; they are the author's reading, not fitted.
+var priors = map[string]float64{"learning_rate": 3, "optimizer": 2, "loss": 1.5, "epochs": 2, "activation": 1, "add_activation": 0.7, "output_head": 2,
+	"kernel_initializer": 1, "bias_initializer": 0.3, "batch_size": 1, "batch_normalization": 0.7, "regularizer": 0.3, "dropout": 0.3, "units": 0.3,
+	"layer": 0.3, "gradient_clip": 0.5, "input_scaling": 0.5, "preprocessing": 1, "schedule": 0.3, "shuffle": 0.3, "frozen": 1, "early_stopping": 0.3}
+
+// where a rule points.
+type where uint8
+
+const (
+	there  where = iota // the slot whose target is the symptom's node
+	recipe              // the recipe
+	every               // all slots of the operator
+	output              // the output's slot: activation, or the one to be added
+)
+
+// rule is one line of the table: a symptom raises the weight of an operator's slots, and of values.
+type rule struct {
+	operator string
+	at       where
+	weight   float64
+	prefer   []string
+}
+
+var (
+	goodKernels = []string{"glorot_uniform", "he_normal", "he_uniform", "glorot_normal"}
+	goodHidden  = []string{"relu", "selu", "elu", "leaky_relu"}
+	bestHead    = []string{"softmax", "sigmoid"}
+	wellPaced   = []string{"adam", "rmsprop", "sgd", "nadam"}
+)
+
+// table says what each symptom makes suspicious. Sources: the fix lists of AutoTrainer (ICSE 2021), the decision tree of DeepDiagnosis (ICSE
+// 2022) and the hints of UMLAUT (CHI 2021), turned from commands into weights.
+var table = map[Kind][]rule{
+	OutputNotProbability: {{"add_activation", there, 30, bestHead}, {"activation", there, 30, bestHead}, {"output_head", every, 20, nil}, {"loss", recipe, 10, nil}},
+	DoubleSoftmax:        {{"activation", there, 20, []string{"linear"}}, {"loss", recipe, 15, nil}, {"output_head", every, 15, nil}},
+	OutputBounded:        {{"activation", there, 30, []string{"linear"}}, {"output_head", every, 15, nil}},
+	OutputUnusual:        {{"activation", there, 20, []string{"softmax", "sigmoid", "linear"}}, {"output_head", every, 15, nil}},
+	SoftmaxOneUnit:       {{"activation", there, 40, []string{"sigmoid"}}, {"output_head", every, 20, nil}},
+	OutputWidth:          {{"output_head", every, 30, nil}},
+	LossNotForTask:       {{"loss", recipe, 15, nil}, {"output_head", every, 15, nil}},
+	LabelsNotWhole:       {{"preprocessing", every, 15, []string{"remove"}}},
+	UnevenPreprocessing:  {{"preprocessing", there, 20, []string{"remove", "all_rows"}}},
+	ConstantKernel:       {{"kernel_initializer", there, 30, goodKernels}},
+	ConstantBias:         {{"bias_initializer", there, 8, []string{"zeros"}}},
+	InitialScale:         {{"kernel_initializer", there, 10, goodKernels}, {"batch_normalization", every, 2, nil}},
+	LearningRateHigh:     {{"learning_rate", recipe, 10, nil}, {"optimizer", recipe, 4, wellPaced}, {"gradient_clip", recipe, 1, nil}},
+	LearningRateLow:      {{"learning_rate", recipe, 15, nil}, {"optimizer", recipe, 4, wellPaced}, {"epochs", recipe, 2, nil}},
+	BatchSmall:           {{"batch_size", recipe, 8, []string{"32", "64"}}},
+	BatchLarge:           {{"batch_size", recipe, 8, []string{"32", "64", "128"}}, {"epochs", recipe, 3, nil}},
+	FewUpdates:           {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 2, nil}},
+	HiddenLinear:         {{"add_activation", there, 10, goodHidden}},
+	HiddenSaturating:     {{"activation", there, 6, goodHidden}, {"batch_normalization", every, 1, nil}},
+	HiddenExponential:    {{"activation", there, 10, goodHidden}},
+	HiddenSoftmax:        {{"activation", there, 20, goodHidden}},
+	StrongRegularizer:    {{"regularizer", there, 20, []string{"none", "l2=0.0001"}}},
+	HighDropout:          {{"dropout", there, 8, nil}},
+	InputScale:           {{"input_scaling", there, 8, []string{"standardize", "minmax"}}, {"learning_rate", recipe, 2, nil}, {"batch_normalization", every, 1, nil}},
+	Frozen:               {{"frozen", there, 10, nil}},
+	NotShuffled:          {{"shuffle", recipe, 5, nil}},
+	ShortPatience:        {{"early_stopping", recipe, 6, nil}},
+
+	NonFiniteLoss: {{"learning_rate", recipe, 12, nil}, {"gradient_clip", recipe, 5, nil}, {"input_scaling", every, 3, []string{"standardize", "minmax"}},
+		{"loss", recipe, 4, nil}, {"kernel_initializer", every, 2, goodKernels}, {"output_head", every, 4, nil}, {"optimizer", recipe, 3, wellPaced}},
+	LossRising: {{"learning_rate", recipe, 10, nil}, {"gradient_clip", recipe, 4, nil}, {"optimizer", recipe, 3, wellPaced}},
+	NoLearning: {{"learning_rate", recipe, 8, nil}, {"optimizer", recipe, 5, wellPaced}, {"loss", recipe, 5, nil}, {"output_head", every, 5, nil},
+		{"activation", output, 5, bestHead}, {"add_activation", output, 5, bestHead}, {"kernel_initializer", every, 3, goodKernels}, {"activation", every, 2, goodHidden},
+		{"batch_normalization", every, 1, nil}, {"regularizer", every, 1, nil}},
+	SlowConvergence: {{"learning_rate", recipe, 8, nil}, {"optimizer", recipe, 5, wellPaced}, {"epochs", recipe, 4, nil}, {"kernel_initializer", every, 1, goodKernels},
+		{"batch_normalization", every, 1, nil}, {"input_scaling", every, 2, []string{"standardize"}}},
+	StillImproving:    {{"epochs", recipe, 8, nil}, {"learning_rate", recipe, 3, nil}},
+	Plateau:           {{"learning_rate", recipe, 4, nil}, {"optimizer", recipe, 3, wellPaced}, {"schedule", recipe, 2, nil}},
+	Oscillation:       {{"learning_rate", recipe, 8, nil}, {"batch_size", recipe, 4, nil}, {"optimizer", recipe, 4, wellPaced}, {"schedule", recipe, 3, nil}, {"gradient_clip", recipe, 2, nil}},
+	Overfitting:       {{"regularizer", every, 2, []string{"l2=0.001", "l2=0.0001"}}, {"dropout", every, 2, nil}, {"early_stopping", recipe, 3, nil}},
+	ExplodingGradient: {{"gradient_clip", recipe, 6, nil}, {"learning_rate", recipe, 6, nil}, {"kernel_initializer", every, 3, goodKernels}, {"input_scaling", every, 3, nil}},
+	VanishingGradient: {{"activation", every, 3, goodHidden}, {"batch_normalization", every, 3, nil}, {"kernel_initializer", every, 3, goodKernels}, {"kernel_initializer", there, 4, goodKernels}},
+	NoGradient: {{"kernel_initializer", there, 6, goodKernels}, {"kernel_initializer", every, 4, goodKernels}, {"activation", every, 3, goodHidden}, {"loss", recipe, 4, nil},
+		{"activation", output, 5, bestHead}, {"output_head", every, 4, nil}},
+	DeadUnits: {{"kernel_initializer", every, 3, goodKernels}, {"activation", there, 6, []string{"leaky_relu", "elu", "selu"}}, {"learning_rate", recipe, 4, nil},
+		{"bias_initializer", every, 1, []string{"zeros"}}, {"batch_normalization", every, 1, nil}},
+	LargeActivation:  {{"input_scaling", every, 4, nil}, {"learning_rate", recipe, 2, nil}, {"batch_normalization", every, 1, nil}, {"activation", there, 2, goodHidden}},
+	WeightsUnchanged: {{"learning_rate", recipe, 5, nil}, {"optimizer", recipe, 3, wellPaced}, {"frozen", there, 5, nil}, {"kernel_initializer", every, 1, goodKernels}},
+	NonFiniteWeights: {{"learning_rate", recipe, 10, nil}, {"gradient_clip", recipe, 4, nil}},
+}
+
+// preferFactor is how much more a value counts that a rule names.
+const preferFactor = 6
+
+// Suspicion turns evidence into weights of the slots of a space: the operator's prior, plus the weight of the strongest evidence of each kind that
+// points at the slot. Slots that no evidence points at keep their prior, so that nothing is ruled out.
+func Suspicion(symptoms []Symptom, space repair.Space) map[repair.Key]Suspect {
+	out := make(map[repair.Key]Suspect, len(space))
+	outputs := outputTargets(symptoms)
+	for _, x := range space {
+		w, ok := priors[x.Operator]
+		if !ok {
+			w = 0.5
+		}
+		s := Suspect{Weight: w, Prefer: map[repair.Value]float64{}}
+		hits := byRule(symptoms, x, outputs)
+		for _, kind := range slices.Sorted(maps.Keys(hits)) { // sums of floats depend on their order
+			for _, r := range hits[kind] {
+				s.Weight += r.weight
+				for _, word := range r.prefer {
+					if v, ok := valueOf(x.Domain, word); ok {
+						s.Prefer[v] = preferFactor
+					}
+				}
+			}
+			s.hint(kind, x, symptoms)
+		}
+		out[x.Key()] = s
+	}
+	return out
+}
+
+// outputTargets are the nodes that rules about the output have named.
+func outputTargets(symptoms []Symptom) []string {
+	var names []string
+	for _, s := range symptoms {
+		switch s.Kind {
+		case OutputNotProbability, DoubleSoftmax, OutputBounded, OutputUnusual, SoftmaxOneUnit:
+			names = append(names, s.Node)
+		}
+	}
+	return names
+}
+
+// byRule lists the rules that point at a slot, each once however many symptoms of the kind there are.
+func byRule(symptoms []Symptom, x repair.Slot, outputs []string) map[Kind][]rule {
+	out := map[Kind][]rule{}
+	for _, s := range symptoms {
+		if _, done := out[s.Kind]; done && s.Node != x.Target {
+			continue
+		}
+		var hit []rule
+		for _, r := range table[s.Kind] {
+			if r.operator != x.Operator || r.at == there && s.Node != x.Target || r.at == output && !slices.Contains(outputs, x.Target) {
+				continue
+			}
+			hit = append(hit, r)
+		}
+		if len(hit) > len(out[s.Kind]) {
+			out[s.Kind] = hit
+		}
+	}
+	return out
+}
+
+func valueOf(d repair.Domain, word string) (repair.Value, bool) {
+	for _, v := range d.Choices {
+		if v.String() == word {
+			return v, true
+		}
+	}
+	return repair.Value{}, false
+}
+
+// hint prefers the side on which numbers are expected to help, in the direction that the evidence names.
+func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
+	if x.Operator != "learning_rate" {
+		return
+	}
+	now := x.Current.Number
+	for _, y := range symptoms {
+		if y.Kind != kind {
+			continue
+		}
+		switch kind {
+		case LearningRateHigh: // a decade inside the usual range, where the defaults are, before its edge
+			s.Prefer[repair.Num(clampTo(x.Domain, y.Limit/10))], s.Prefer[repair.Num(y.Limit)] = preferFactor, preferFactor/2
+		case LearningRateLow:
+			s.Prefer[repair.Num(clampTo(x.Domain, y.Limit*10))], s.Prefer[repair.Num(y.Limit)] = preferFactor, preferFactor/2
+		case NonFiniteLoss, LossRising, Oscillation, ExplodingGradient, NonFiniteWeights, DeadUnits:
+			s.Prefer[repair.Num(clampTo(x.Domain, now/10))], s.Prefer[repair.Num(clampTo(x.Domain, now/100))] = preferFactor, preferFactor
+		case SlowConvergence, WeightsUnchanged, StillImproving:
+			s.Prefer[repair.Num(clampTo(x.Domain, now*10))] = preferFactor
+		}
+	}
+}
+
+// clampTo rounds a rate to one digit, so that patches are easy to read, within its domain.
+func clampTo(d repair.Domain, v float64) float64 {
+	if v > 0 {
+		unit := math.Pow(10, math.Floor(math.Log10(v)+1e-9))
+		v = math.Round(v/unit) * unit
+		v, _ = roundTrip(v)
+	}
+	return min(d.Max, max(d.Min, v))
+}
+
+// roundTrip takes the noise of a product off a number: 0.30000000000000004 becomes 0.3.
+func roundTrip(v float64) (float64, error) {
+	return strconv.ParseFloat(strconv.FormatFloat(v, 'g', 12, 64), 64)
+}

@@ -1,0 +1,301 @@
+package technique
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"netmend/repair"
+	"netmend/train"
+)
+
+// candidate is an edit, or a few that belong together, with its weight.
+type candidate struct {
+	patch  repair.Patch
+	weight float64
+	why    string
+}
+
+// manySuspected is the weight from which a slot counts as pointed at by evidence: above every prior.
+const manySuspected = 5
+
+// singles are all single edits of the searched slots on a grid, and the same edit in all suspected slots of an operator where there are several:
+// a fault that an author made in one layer, he made in all.
+func (g *guided) singles() []candidate {
+	var out []candidate
+	together := map[repair.Edit][]repair.Edit{}
+	var order []repair.Edit
+	weights := map[repair.Edit]float64{}
+	for _, x := range g.setup.slots() {
+		if !g.setup.Space.Active(x, nil) {
+			continue
+		}
+		s := g.suspects[x.Key()]
+		for _, v := range g.grid(x) {
+			e := repair.Edit{Operator: x.Operator, Target: x.Target, Value: v.value}
+			weight := s.Weight * v.weight
+			if p, ok := s.Prefer[v.value]; ok {
+				weight *= p
+			}
+			out = append(out, candidate{repair.NewPatch(e), weight, fmt.Sprintf("suspicion %.3g", weight)})
+			if _, ok := s.Prefer[v.value]; ok && s.Weight >= manySuspected {
+				kind := repair.Edit{Operator: e.Operator, Value: e.Value}
+				if together[kind] == nil {
+					order = append(order, kind)
+				}
+				together[kind] = append(together[kind], e)
+				weights[kind] = max(weights[kind], weight)
+			}
+		}
+	}
+	for _, kind := range order {
+		if edits := together[kind]; len(edits) > 1 {
+			out = append(out, candidate{repair.NewPatch(edits...), weights[kind], fmt.Sprintf("suspicion %.3g of %d at once", weights[kind], len(edits))})
+		}
+	}
+	return out
+}
+
+// weighted is a value of a slot's grid.
+type weighted struct {
+	value  repair.Value
+	weight float64
+}
+
+// grid are the values of a slot that are tried alone, without the current one.
+func (g *guided) grid(x repair.Slot) []weighted {
+	var out []weighted
+	add := func(v repair.Value, w float64) {
+		if v != x.Current && x.Domain.Contains(v) && !slices.ContainsFunc(out, func(o weighted) bool { return o.value == v }) {
+			out = append(out, weighted{v, w})
+		}
+	}
+	switch {
+	case x.Operator == "epochs": // longer trainings continue a checkpoint: see longer
+		add(repair.Num(math.Ceil(x.Current.Number/2)), 0.1)
+		return out
+	case x.Operator == "learning_rate":
+		g.rates(x, add)
+		return out
+	case x.Domain.Kind == repair.Choice:
+		// The weight of a slot is shared by its values, or slots of many would crowd out those of few; evenly on a root, since many values are
+		// many chances too.
+		w := 1 / math.Sqrt(float64(max(1, len(x.Domain.Choices)-1)))
+		for _, v := range x.Domain.Choices {
+			add(v, w)
+		}
+	case x.Operator == "dropout":
+		for _, v := range []float64{0, 0.25, 0.5} {
+			add(repair.Num(v), 0.5)
+		}
+	default:
+		for i := range 5 {
+			add(at(x.Domain, float64(i)/4), 0.4)
+		}
+	}
+	for v := range g.suspects[x.Key()].Prefer { // values off the grid; add keeps those that are on it
+		add(v, 0.4)
+	}
+	slices.SortStableFunc(out, func(a, b weighted) int { return compareValues(a.value, b.value) })
+	return out
+}
+
+// compareValues orders values so that a grid does not depend on the order of a map.
+func compareValues(a, b repair.Value) int {
+	switch {
+	case a.IsText != b.IsText && a.IsText:
+		return 1
+	case a.IsText != b.IsText:
+		return -1
+	case a.IsText && a.Text < b.Text, !a.IsText && a.Number < b.Number:
+		return -1
+	case a == b:
+		return 0
+	}
+	return 1
+}
+
+// rates are decades around the current rate, the optimizer's default, and the values that evidence names.
+func (g *guided) rates(x repair.Slot, add func(repair.Value, float64)) {
+	r := g.setup.Subject.Recipe
+	if o, err := train.DefaultOptimizer(r.Optimizer.Name, r.Semantics); err == nil {
+		add(repair.Num(o.LearningRate), 1)
+	}
+	var named []repair.Value
+	for v := range g.suspects[x.Key()].Prefer {
+		named = append(named, v)
+	}
+	slices.SortFunc(named, compareValues)
+	for _, v := range named {
+		add(v, 1)
+	}
+	for k := 1; k <= 4; k++ {
+		for _, factor := range []float64{math.Pow(10, float64(k)), math.Pow(10, float64(-k))} {
+			add(repair.Num(tidy(x.Current.Number*factor)), 0.8/math.Sqrt(float64(k)))
+		}
+	}
+	for _, factor := range []float64{3, 1. / 3} {
+		add(repair.Num(tidy(x.Current.Number*factor)), 0.4)
+	}
+}
+
+// tidy rounds to two digits, so that patches are easy to read.
+func tidy(v float64) float64 {
+	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 2, 64), 64)
+	if err != nil {
+		return v
+	}
+	return short
+}
+
+// at is the value at a share of a domain, on the domain's own scale.
+func at(d repair.Domain, u float64) repair.Value {
+	switch d.Kind {
+	case repair.Log:
+		return repair.Num(min(d.Max, max(d.Min, tidy(d.Min*math.Pow(d.Max/d.Min, u)))))
+	case repair.Integer:
+		return repair.Num(math.Round(d.Min + u*(d.Max-d.Min)))
+	}
+	return repair.Num(d.Min + u*(d.Max-d.Min))
+}
+
+// longer adds the training of a patch for twice its epochs, continuing what it has trained; as long as that helps, it is doubled again.
+func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
+	if from == None || weight == 0 {
+		return
+	}
+	x, ok := g.setup.slots().Slot(epochsKey)
+	if !ok {
+		return
+	}
+	e := epochsOf(g.setup, p)
+	v := repair.Num(min(2*e, x.Domain.Max))
+	if v.Number <= e || !x.Domain.Contains(v) {
+		return
+	}
+	if a := g.add(p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v}), weight, "train longer", nil); a != nil {
+		a.from = from
+	}
+}
+
+// helpedFactor is how much more an edit counts on top of a believed patch when it was better than its peers alone.
+const helpedFactor = 4
+
+// extend adds what can be done on top of a patch that is believed.
+func (g *guided) extend(a, before *arm) {
+	weight := g.suspects[epochsKey].Weight
+	if a.growing {
+		weight += manySuspected
+	}
+	g.longer(a.patch, a.trial, weight)
+	helped := g.helped()
+	for _, c := range g.singles() {
+		p := a.patch
+		for _, e := range c.patch {
+			p = p.With(e)
+		}
+		w := c.weight
+		if helped[c.patch.String()] {
+			w *= helpedFactor
+		}
+		// An edit of what the patch has edited is a correction of it: it is not what the symptoms of the faulty subject were about.
+		if len(p) == len(a.patch) {
+			w /= helpedFactor
+		}
+		if len(p) > 0 && g.possible(p) {
+			g.add(p, w, fmt.Sprintf("on top of %s, %s", a.patch, c.why), a)
+		}
+	}
+	g.refine(a)
+	// What was to be tried on top of an older patch is worth less now, and so are the faulty subject's own neighbours.
+	for _, x := range g.arms {
+		if x.rung == 0 && x.batch != a && (x.batch == before || x.batch == nil) && x.from == None {
+			x.weight /= helpedFactor
+		}
+	}
+}
+
+// rateKey is the slot of the learning rate.
+var rateKey = repair.Key{Operator: "learning_rate", Target: "recipe"}
+
+// refine adds rates around the one that a believed patch has set.
+func (g *guided) refine(a *arm) {
+	v, ok := a.patch.Get(rateKey)
+	x, found := g.setup.Space.Slot(rateKey)
+	if !ok || !found {
+		return
+	}
+	for _, factor := range []float64{10, 3, 1. / 3, 0.1} {
+		next := repair.Num(tidy(v.Number * factor))
+		if x.Domain.Contains(next) && next != x.Current {
+			p := a.patch.With(repair.Edit{Operator: rateKey.Operator, Target: rateKey.Target, Value: next})
+			g.add(p, g.suspects[rateKey].Weight, "a rate near that of "+a.patch.String(), a)
+		}
+	}
+}
+
+// helped are the single edits that did better than half of those that were trained as long.
+func (g *guided) helped() map[string]bool {
+	out := map[string]bool{}
+	byRung := map[int][]float64{}
+	for _, a := range g.arms {
+		if a.valid && a.batch == nil {
+			byRung[a.rung] = append(byRung[a.rung], a.score)
+		}
+	}
+	for _, v := range byRung {
+		slices.Sort(v)
+	}
+	for _, a := range g.arms {
+		if v := byRung[a.rung]; a.valid && a.batch == nil && len(v) >= 3 && g.clearly(a.score, v[len(v)/2]) {
+			out[a.patch.String()] = true
+		}
+	}
+	return out
+}
+
+// possible says whether all slots of a patch are active under it.
+func (g *guided) possible(p repair.Patch) bool {
+	for _, e := range p {
+		if x, ok := g.setup.Space.Slot(e.Key()); !ok || !g.setup.Space.Active(x, p) || !x.Domain.Contains(e.Value) || e.Value == x.Current {
+			return false
+		}
+	}
+	return true
+}
+
+// combineTries bounds the search for a combination that is new.
+const combineTries = 200
+
+// combine draws two or three edits of different slots by suspicion, on top of the believed patch where there is one.
+func (g *guided) combine() *arm {
+	singles := g.singles()
+	total := 0.0
+	for _, c := range singles {
+		total += c.weight
+	}
+	if len(singles) == 0 || !(total > 0) {
+		return nil
+	}
+	for range combineTries {
+		var p repair.Patch
+		if g.incumbent != nil {
+			p = g.incumbent.patch
+		}
+		for range 2 + g.rng.IntN(2) {
+			u := g.rng.Float64() * total
+			i := 0
+			for u -= singles[i].weight; u > 0 && i < len(singles)-1; u -= singles[i].weight {
+				i++
+			}
+			for _, e := range singles[i].patch {
+				p = p.With(e)
+			}
+		}
+		if g.possible(p) && !g.known[p.String()] {
+			return g.add(p, 1, "a combination of suspects", g.incumbent)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+// Package techniquetest holds every technique to the contract of technique.Technique, on made-up spaces and a made-up landscape of scores.
+package techniquetest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"netmend/data"
+	"netmend/repair"
+	"netmend/repair/technique"
+	"netmend/train"
+)
+
+// Make makes a technique under test.
+type Make func(technique.Setup) (technique.Technique, error)
+
+// Setup is a setup with a space that has every kind of domain, a condition and a slot with a single value.
+func Setup() technique.Setup {
+	r := train.Recipe{Semantics: train.Keras, Task: train.Classification, Loss: train.Loss{Name: "categorical_crossentropy"}, BatchSize: 32, Epochs: 4,
+		Metric: train.Accuracy, Shuffle: true, Seed: 1}
+	r.Optimizer, _ = train.DefaultOptimizer("adam", train.Keras)
+	r.Optimizer.LearningRate = 1e-6
+	words := func(w ...string) repair.Domain {
+		d := repair.Domain{}
+		for _, x := range w {
+			d.Choices = append(d.Choices, repair.Word(x))
+		}
+		return d
+	}
+	key := repair.Key{Operator: "activation", Target: "a1"}
+	space := repair.Space{
+		{Operator: "optimizer", Target: "recipe", Domain: words("sgd", "adam", "nadam"), Current: repair.Word("adam")},
+		{Operator: "learning_rate", Target: "recipe", Domain: repair.Domain{Kind: repair.Log, Min: 1e-6, Max: 10}, Current: repair.Num(1e-6)},
+		{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 40}, Current: repair.Num(4)},
+		{Operator: "activation", Target: "a1", Domain: words("relu", "linear", "tanh"), Current: repair.Word("linear")},
+		{Operator: "kernel_initializer", Target: "w1", Domain: words("zeros", "glorot_uniform"), Current: repair.Word("zeros"),
+			When: &repair.Condition{Key: key, Values: []repair.Value{repair.Word("relu"), repair.Word("linear")}}},
+		{Operator: "dropout", Target: "d1", Domain: repair.Domain{Kind: repair.Linear, Min: 0, Max: 0.9}, Current: repair.Num(0.5)},
+		{Operator: "loss", Target: "recipe", Domain: words("categorical_crossentropy"), Current: repair.Word("categorical_crossentropy")},
+	}
+	rows := make([]int32, 500)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	return technique.Setup{Subject: repair.Subject{Recipe: r, Data: data.Splits{Train: rows[:400], Search: rows[400:]}}, Space: space, Seed: 1}
+}
+
+// answer is what the landscape gives: most of a patch's worth is its learning rate and its initialiser; a large rate diverges.
+func answer(p technique.Proposal, id technique.TrialID, used float64) technique.Trial {
+	lr, q := 1e-6, 0.9
+	if v, ok := p.Patch.Get(repair.Key{Operator: "learning_rate", Target: "recipe"}); ok {
+		lr = v.Number
+	}
+	if v, ok := p.Patch.Get(repair.Key{Operator: "kernel_initializer", Target: "w1"}); !ok || v.Text == "zeros" {
+		q -= 0.5
+	}
+	q = max(0.1, q-0.1*math.Abs(math.Log10(lr/1e-3)))
+	t := technique.Trial{ID: id, Proposal: p, State: technique.Completed, Cost: repair.Number(p.Epochs / 4), Used: repair.Number(used), Steps: int(13 * p.Epochs), Reached: p.Epochs}
+	noise := rand.New(rand.NewPCG(p.Seed, 2)).Float64() * 0.01
+	t.Score = technique.Score{Value: repair.Number(0.1 + (q-0.1)*(1-math.Exp(-p.Epochs)) + noise), Valid: true}
+	switch {
+	case lr > 1:
+		t.State, t.Cause, t.Score = technique.Diverged, "made up", technique.Score{}
+	case id%7 == 6:
+		t.Score = technique.Score{Value: repair.Number(math.NaN())}
+	case id%11 == 10:
+		t.State, t.Score, t.Cost, t.Steps = technique.Failed, technique.Score{}, 0, 0
+	}
+	return t
+}
+
+// steps bounds how long a technique is watched.
+const steps = 150
+
+// drive asks and tells up to n times; at most width proposals are out, and they are told in an order drawn by seed.
+func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []technique.Trial {
+	t.Helper()
+	var all, out []technique.Trial
+	rng := rand.New(rand.NewPCG(seed, 3))
+	for len(all) < n {
+		p, err := x.Ask(context.Background())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		trial := answer(p, technique.TrialID(len(all)), float64(len(all)+1)/float64(n))
+		all, out = append(all, trial), append(out, trial)
+		for len(out) >= width {
+			i := rng.IntN(len(out))
+			for range 2 { // the second time changes nothing
+				if err := x.Tell(out[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out = append(out[:i], out[i+1:]...)
+		}
+	}
+	return all
+}
+
+// Run is the conformance suite.
+func Run(t *testing.T, name string, make Make) {
+	fresh := func(t *testing.T, s technique.Setup) technique.Technique {
+		t.Helper()
+		x, err := make(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	t.Run(name+"/faulty first", func(t *testing.T) {
+		p, err := fresh(t, Setup()).Ask(context.Background())
+		if err != nil || len(p.Patch) != 0 || p.Epochs != 4 || p.From != technique.None {
+			t.Errorf("first proposal %+v, %v", p, err)
+		}
+	})
+	t.Run(name+"/inside the space", func(t *testing.T) {
+		for _, width := range []int{1, 4} {
+			s := Setup()
+			inside(t, s, drive(t, fresh(t, s), steps, width, 1))
+		}
+	})
+	t.Run(name+"/log scale", func(t *testing.T) { logScale(t, name, drive(t, fresh(t, Setup()), steps, 1, 1)) })
+	t.Run(name+"/single points", func(t *testing.T) {
+		s := Setup()
+		s.Space = s.Space[6:]
+		if all := drive(t, fresh(t, s), 20, 1, 1); len(all) == 0 || len(all[0].Patch) > 0 {
+			t.Errorf("trials in a space of one point: %+v", all)
+		}
+	})
+	t.Run(name+"/repeats", func(t *testing.T) {
+		a, b := drive(t, fresh(t, Setup()), steps, 3, 5), drive(t, fresh(t, Setup()), steps, 3, 5)
+		same(t, a, b)
+	})
+	t.Run(name+"/seed matters", func(t *testing.T) {
+		s := Setup()
+		a := drive(t, fresh(t, s), steps, 1, 1)
+		s.Seed = 2
+		if reflect.DeepEqual(patches(a), patches(drive(t, fresh(t, s), steps, 1, 1))) {
+			t.Error("two seeds give the same search")
+		}
+	})
+	t.Run(name+"/replay", func(t *testing.T) { replay(t, fresh(t, Setup()), fresh(t, Setup())) })
+	t.Run(name+"/keys", func(t *testing.T) {
+		s := Setup()
+		s.Keys = []repair.Key{{Operator: "learning_rate", Target: "recipe"}}
+		for _, x := range drive(t, fresh(t, s), 40, 1, 1) {
+			for _, e := range x.Patch {
+				if e.Key() != s.Keys[0] {
+					t.Fatalf("edit %s of a slot that is not searched", e)
+				}
+			}
+		}
+	})
+	t.Run(name+"/strangers", func(t *testing.T) {
+		x := fresh(t, Setup())
+		if err := x.Tell(technique.Trial{ID: 3}); err == nil {
+			t.Error("a trial that nobody asked for was taken")
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := x.Ask(ctx); err != context.Canceled {
+			t.Errorf("asked under a context that is over: %v", err)
+		}
+	})
+}
+
+func patches(all []technique.Trial) []string {
+	var out []string
+	for _, t := range all {
+		out = append(out, t.Patch.String())
+	}
+	return out
+}
+
+func inside(t *testing.T, s technique.Setup, all []technique.Trial) {
+	t.Helper()
+	if len(all) < 20 {
+		t.Errorf("only %d trials", len(all))
+	}
+	for _, x := range all {
+		if err := x.Patch.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range x.Patch {
+			slot, ok := s.Space.Slot(e.Key())
+			if !ok || !slot.Domain.Contains(e.Value) || e.Value == slot.Current || !s.Space.Active(slot, x.Patch) {
+				t.Fatalf("trial %d: edit %s: slot found %v, patch %s", x.ID, e, ok, x.Patch)
+			}
+		}
+		total := 4.0
+		if v, ok := x.Patch.Get(repair.Key{Operator: "epochs", Target: "recipe"}); ok {
+			total = v.Number
+		}
+		if !(x.Epochs > 0 && x.Epochs <= total) {
+			t.Fatalf("trial %d: %v epochs of %v", x.ID, x.Epochs, total)
+		}
+		if x.From == technique.None {
+			continue
+		}
+		epochs := repair.Key{Operator: "epochs", Target: "recipe"}
+		from := all[x.From]
+		if x.From >= x.ID || from.Seed != x.Seed || from.Patch.Without(epochs).String() != x.Patch.Without(epochs).String() || from.Epochs >= x.Epochs ||
+			from.State == technique.Failed || from.State == technique.Diverged {
+			t.Fatalf("trial %d continues %+v as %+v", x.ID, from, x)
+		}
+	}
+}
+
+// logScale wants rates below 0.01 to be tried: seven in ten of them by logarithm, one in a thousand on the linear scale, which is random's own.
+func logScale(t *testing.T, name string, all []technique.Trial) {
+	t.Helper()
+	low, n := 0, 0
+	for _, x := range all {
+		if v, ok := x.Patch.Get(repair.Key{Operator: "learning_rate", Target: "recipe"}); ok {
+			if n++; v.Number < 0.01 {
+				low++
+			}
+		}
+	}
+	if published := name == "random"; n == 0 || published != (float64(low) < 0.05*float64(n)) {
+		t.Errorf("%d of %d rates lie below 0.01", low, n)
+	}
+}
+
+func same(t *testing.T, a, b []technique.Trial) {
+	t.Helper()
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	if string(x) != string(y) {
+		t.Error("the same seed and answers give another search")
+	}
+}
+
+// replay tells a second instance, through JSON, what the first was told, and wants the same questions.
+func replay(t *testing.T, a, b technique.Technique) {
+	for _, x := range drive(t, a, steps, 1, 1) {
+		p, err := b.Ask(context.Background())
+		if err != nil || !reflect.DeepEqual(p, x.Proposal) {
+			t.Fatalf("trial %d: replay asks %+v, %v; it was %+v", x.ID, p, err, x.Proposal)
+		}
+		raw, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back technique.Trial
+		if err := json.Unmarshal(raw, &back); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Tell(back); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
