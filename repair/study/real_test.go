@@ -8,10 +8,9 @@ import (
 	"netmend/engine/reference"
 	"netmend/repair"
 	"netmend/repair/operators"
-	"netmend/repair/technique"
 )
 
-// optdigits is the exported perceptron on the optical digits (1,000 rows of the training file), with its recipe.
+// optdigits is the exported perceptron on 1,000 of the optical digits, with its recipe, for ten epochs.
 func optdigits(t *testing.T) repair.Subject {
 	t.Helper()
 	s := subject(t)
@@ -19,35 +18,57 @@ func optdigits(t *testing.T) repair.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("rows %d inputs %v targets %v", src.Train.Rows(), src.Train.Inputs[0].Shape, src.Train.Targets[0].Shape)
-	set := src.Train
-	set.Inputs[0].Name = s.Model.Graph.DataInputs()[0].Name
 	rows := make([]int32, 1000)
 	for i := range rows {
 		rows[i] = int32(i)
 	}
-	small := data.Set{Inputs: []data.Array{*set.Inputs[0].Select(rows)}, Targets: []data.Array{*set.Targets[0].Select(rows)}}
-	small.Inputs[0].Name, small.Targets[0].Name = set.Inputs[0].Name, set.Targets[0].Name
-	if s.Data, err = data.Split(small, data.DefaultRatios, 1, true); err != nil {
+	set := data.Set{Inputs: []data.Array{*src.Train.Inputs[0].Select(rows)}, Targets: []data.Array{*src.Train.Targets[0].Select(rows)}}
+	set.Inputs[0].Name, set.Targets[0].Name = s.Model.Graph.DataInputs()[0].Name, "label"
+	if s.Data, err = data.Split(set, data.DefaultRatios, 1, true); err != nil {
 		t.Fatal(err)
 	}
+	s.Recipe.Epochs, s.Recipe.Optimizer.LearningRate = 10, 1e-3
 	return s
 }
 
-// Real trainings on the reference device: a learning rate a thousand times too small is repaired.
-func TestRealRepair(t *testing.T) {
-	for _, name := range technique.Names() {
-		t.Run(name, func(t *testing.T) {
-			c := Config{Subject: optdigits(t), Operators: operators.All(), Technique: name, Budget: Budget{Times: 20}, Seed: 1,
-				Start: OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(t.TempDir(), "j")}
-			c.Subject.Recipe.Optimizer.LearningRate, c.Subject.Recipe.Epochs = 1e-6, 4
-			c.Progress = func(p Progress) {
-				if p.Trial != nil {
-					t.Logf("%3d %5.2fx %-40.100s e %.2f from %d: %v %s %s %s", p.Trial.ID, float64(p.Trial.Cost), p.Trial.Patch, p.Trial.Reached, p.Trial.From, p.Trial.Score.Value, p.Trial.State, p.Trial.Cause, p.Trial.Why)
-				}
+// Real trainings on the reference device: guided repairs each of these faults within 20 times the faulty training's cost, each to more than the
+// given accuracy, where the perceptron without a fault has 0.93. Random search with the same budget only has to run through.
+func TestRealRepairs(t *testing.T) {
+	word := func(op, target, v string) repair.Edit {
+		return repair.Edit{Operator: op, Target: target, Value: repair.Word(v)}
+	}
+	number := func(op string, v float64) repair.Edit {
+		return repair.Edit{Operator: op, Target: "recipe", Value: repair.Num(v)}
+	}
+	for _, c := range []struct {
+		name, technique string
+		fault           []repair.Edit
+		want            float64
+	}{
+		{"random", "random", []repair.Edit{number("learning_rate", 1e-6)}, 0},
+		{"learning rate 1000 times too small", "guided", []repair.Edit{number("learning_rate", 1e-6)}, 0.88},
+		{"learning rate 1000 times too large", "guided", []repair.Edit{number("learning_rate", 1)}, 0.88},
+		{"kernel of zeros", "guided", []repair.Edit{word("kernel_initializer", "fc1.weight", "zeros"), word("bias_initializer", "fc1.bias", "zeros")}, 0.88},
+		{"kernels of ones", "guided", []repair.Edit{word("kernel_initializer", "fc1.weight", "ones")}, 0.88},
+		{"probabilities without softmax", "guided", []repair.Edit{word("loss", "recipe", "sparse_categorical_crossentropy")}, 0.88},
+		{"softsign on the output", "guided", []repair.Edit{word("add_activation", "/fc2/Gemm", "softsign")}, 0.88},
+		{"two softmaxes and a low rate", "guided", []repair.Edit{word("add_activation", "/fc2/Gemm", "softmax"), number("learning_rate", 1e-5)}, 0.88},
+		{"exponential hidden units", "guided", []repair.Edit{word("activation", "/act1/Relu", "exponential")}, 0.88},
+		{"one epoch", "guided", []repair.Edit{number("epochs", 1)}, 0.7},
+		{"hinge", "guided", []repair.Edit{word("loss", "recipe", "hinge")}, 0.88},
+		{"default sgd", "guided", []repair.Edit{word("optimizer", "recipe", "sgd"), number("learning_rate", 1e-4)}, 0.88},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			faulty, err := operators.All().Apply(optdigits(t), repair.NewPatch(c.fault...))
+			if err != nil {
+				t.Fatal(err)
 			}
-			r := mustRun(t, c)
-			t.Logf("%s: %s; faulty %v, repaired %v, p %v, cost %vx + %vx, %v s", r.Verdict, r.Words, r.Faulty, r.Repaired, r.P, r.CostX, r.ProofX, r.Seconds)
+			r := mustRun(t, Config{Subject: faulty, Operators: operators.All(), Technique: c.technique, Budget: Budget{Times: 20}, Seed: 1,
+				Start: OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(t.TempDir(), "j")})
+			t.Logf("%s with %q: %.3f -> %.3f, p %.3g, %d trials, cost %.3gx + %.3gx, %v s", r.Verdict, r.Words, float64(r.Faulty.Mean), float64(r.Repaired.Mean), float64(r.P), r.Trials, float64(r.CostX), float64(r.ProofX), r.Seconds)
+			if c.technique == "guided" && (r.Verdict != Repaired || float64(r.Repaired.Mean) < c.want) {
+				t.Errorf("%s: %v -> %v: %s", r.Verdict, r.Faulty, r.Repaired, r.Reason)
+			}
 		})
 	}
 }
