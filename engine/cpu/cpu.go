@@ -1,0 +1,21 @@
+// Package cpu is the fast device for processors: oneDNN's convolutions and matrix products, kernels of our own for everything else.
+//
+// Compile turns every function of a program into a flat list of steps over memory that was laid out once (plan.go, memory.go); the steps
+// live in C++ (plan.cc and one file per family), and one call from Go makes many passes over them, so that a step of a small network costs
+// no crossing of the border, no allocation and no lock. Tensors of images are kept channels-last between the operations that want it
+// (layout.go), and come back to row-major order only where an operation needs that.
+//
+// Threads belong to an Executable. A step is cut into as many parts as there are threads, whatever the load of the machine, and sums are
+// added in a fixed order: the same device gives the same bits. oneDNN always runs single-threaded, on one part per thread.
+//
+// Our kernels are compiled for SSE2, AVX2 and AVX-512 and chosen when the program starts (kernels_*.cc); oneDNN chooses by itself.
+package cpu
+
+// Options of the device.
+type Options struct {
+	// Threads of an Executable's Run; 0 means one per core. To run several Executables side by side, give each device fewer.
+	Threads int
+	// MemoryLimit is the number of bytes that an Executable may take; Compile refuses a program that needs more. 0 means three quarters of
+	// the machine's memory.
+	MemoryLimit int64
+}

@@ -1,0 +1,234 @@
+//go:build cgo
+
+package cpu
+
+// #include "plan.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"netmend/engine"
+)
+
+type executable struct {
+	p         *engine.Program
+	plan      *C.nm_plan // nil once closed
+	permanent []*buffer
+	lastData  []bool
+	funcs     []function
+	stop      *int32 // in C memory: the plan looks at it before every step
+}
+
+type function struct {
+	feeds     []engine.TensorID // Feed tensors that it reads
+	fed, read int               // values per step, of all feeds and of all outputs
+}
+
+func (e *executable) Close() error {
+	if e.plan != nil {
+		C.nm_free(e.plan)
+		e.plan = nil
+	}
+	return nil
+}
+
+// host finds a tensor that the host may touch, for a message that begins with verb.
+func (e *executable) host(verb string, id engine.TensorID, n int, isInt bool, roles ...engine.Role) (*engine.Tensor, error) {
+	if e.plan == nil {
+		return nil, fmt.Errorf("cpu: %s: the executable is closed", verb)
+	}
+	if id < 0 || int(id) >= len(e.p.Tensors) {
+		return nil, fmt.Errorf("cpu: %s: the program has no tensor %d", verb, id)
+	}
+	t := &e.p.Tensors[id]
+	switch {
+	case !slices.Contains(roles, t.Role):
+		return nil, fmt.Errorf("cpu: %s %q: a %v tensor, wants one of %v", verb, t.Name, t.Role, roles)
+	case isInt != (t.Type == engine.Int):
+		return nil, fmt.Errorf("cpu: %s %q: the tensor is %v, wants []int32 for int and []float32 or []float64 for float", verb, t.Name, t.Type)
+	case n != t.Len():
+		return nil, fmt.Errorf("cpu: %s %q: %d values for shape %v, wants %d", verb, t.Name, n, t.Shape, t.Len())
+	}
+	return t, nil
+}
+
+// Load copies values into a State or Data tensor.
+func (e *executable) Load(id engine.TensorID, values any) error {
+	var n int
+	var isInt bool
+	switch v := values.(type) {
+	case []float32:
+		n = len(v)
+	case []float64:
+		n = len(v)
+	case []int32:
+		n, isInt = len(v), true
+	default:
+		return fmt.Errorf("cpu: load tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
+	}
+	t, err := e.host("load", id, n, isInt, engine.State, engine.Data)
+	if err != nil {
+		return err
+	}
+	at := e.permanent[id].at
+	switch v := values.(type) {
+	case []float32:
+		load(unsafe.Slice((*float32)(at), n), v, t.Shape, e.lastData[id])
+	case []float64:
+		load(unsafe.Slice((*float32)(at), n), v, t.Shape, e.lastData[id])
+	case []int32:
+		copy(unsafe.Slice((*int32)(at), n), v)
+	}
+	return nil
+}
+
+// load converts to the device's type, and to channels-last.
+func load[E float32 | float64](to []float32, from []E, shape []int, last bool) {
+	if !last || len(from) == 0 {
+		for i, v := range from {
+			to[i] = float32(v)
+		}
+		return
+	}
+	channels, places := shape[1], engine.Len(shape[2:])
+	for row := range shape[0] {
+		x, y := from[row*channels*places:], to[row*channels*places:]
+		for c := range channels {
+			for i := range places {
+				y[i*channels+c] = float32(x[c*places+i])
+			}
+		}
+	}
+}
+
+// Fetch copies a State tensor out.
+func (e *executable) Fetch(id engine.TensorID, values any) error {
+	switch v := values.(type) {
+	case []float32:
+		if _, err := e.host("fetch", id, len(v), false, engine.State); err != nil {
+			return err
+		}
+		copy(v, unsafe.Slice((*float32)(e.permanent[id].at), len(v)))
+	case []float64:
+		if _, err := e.host("fetch", id, len(v), false, engine.State); err != nil {
+			return err
+		}
+		for i, x := range unsafe.Slice((*float32)(e.permanent[id].at), len(v)) {
+			v[i] = float64(x)
+		}
+	case []int32:
+		if _, err := e.host("fetch", id, len(v), true, engine.State); err != nil {
+			return err
+		}
+		copy(v, unsafe.Slice((*int32)(e.permanent[id].at), len(v)))
+	default:
+		return fmt.Errorf("cpu: fetch tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
+	}
+	return nil
+}
+
+// count checks a schedule and returns its number of steps.
+func (e *executable) count(s *engine.Schedule) (int, error) {
+	if e.plan == nil {
+		return 0, fmt.Errorf("cpu: run: the executable is closed")
+	}
+	if s.Func < 0 || s.Func >= len(e.funcs) {
+		return 0, fmt.Errorf("cpu: run: the program has %d functions, no number %d", len(e.funcs), s.Func)
+	}
+	f, n := e.p.Funcs[s.Func], s.Steps
+	switch {
+	case n < 0:
+		return 0, fmt.Errorf("cpu: run %q: %d steps", f.Name, n)
+	case f.Batch == 0 && len(s.Rows) > 0:
+		return 0, fmt.Errorf("cpu: run %q: %d rows for a function that takes none", f.Name, len(s.Rows))
+	case f.Batch > 0 && len(s.Rows)%f.Batch != 0:
+		return 0, fmt.Errorf("cpu: run %q: %d rows are no multiple of the batch of %d", f.Name, len(s.Rows), f.Batch)
+	case f.Batch > 0 && n != 0 && n != len(s.Rows)/f.Batch:
+		return 0, fmt.Errorf("cpu: run %q: %d rows are %d steps, not %d", f.Name, len(s.Rows), len(s.Rows)/f.Batch, n)
+	case f.Batch > 0:
+		n = len(s.Rows) / f.Batch
+	}
+	for i, r := range s.Rows {
+		if r < 0 || int(r) >= e.p.Rows {
+			return 0, fmt.Errorf("cpu: run %q: row %d (entry %d) of a data set of %d rows", f.Name, r, i, e.p.Rows)
+		}
+	}
+	for id := range s.Feeds {
+		if id < 0 || int(id) >= len(e.p.Tensors) || e.p.Tensors[id].Role != engine.Feed {
+			return 0, fmt.Errorf("cpu: run %q: tensor %d is no feed", f.Name, id)
+		}
+	}
+	for _, id := range e.funcs[s.Func].feeds {
+		t := &e.p.Tensors[id]
+		if have := len(s.Feeds[id]); have != n*t.Len() {
+			return 0, fmt.Errorf("cpu: run %q: feed %q: %d values for %d steps of shape %v, wants %d", f.Name, t.Name, have, n, t.Shape, n*t.Len())
+		}
+	}
+	return n, nil
+}
+
+// chunkValues bounds the feeds and outputs that one call to the plan carries: 8 MiB.
+const chunkValues = 1 << 20
+
+// Run executes the steps of a schedule.
+func (e *executable) Run(ctx context.Context, s engine.Schedule) (*engine.Result, error) {
+	n, err := e.count(&s)
+	if err != nil {
+		return nil, err
+	}
+	f, fn := e.p.Funcs[s.Func], &e.funcs[s.Func]
+	res := &engine.Result{Outputs: make([][]float64, len(f.Outputs))}
+	for k, id := range f.Outputs {
+		res.Outputs[k] = make([]float64, 0, n*e.p.Tensors[id].Len())
+	}
+	atomic.StoreInt32(e.stop, 0)
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(ended); atomic.StoreInt32(e.stop, 1) })
+	defer func() {
+		if !stop() {
+			<-ended
+		}
+	}()
+	chunk := max(1, chunkValues/max(1, fn.fed+fn.read))
+	feeds, outputs := make([]float64, 0, min(chunk, n)*fn.fed), make([]float64, min(chunk, n)*fn.read)
+	for res.Steps < n {
+		if err := ctx.Err(); err != nil {
+			return res, err
+		}
+		todo := min(chunk, n-res.Steps)
+		feeds = e.gatherFeeds(feeds[:0], &s, fn, res.Steps, todo)
+		done := int(C.nm_run(e.plan, C.int(s.Func), C.int64_t(todo), (*C.int32_t)(unsafe.SliceData(s.Rows[res.Steps*f.Batch:])),
+			(*C.double)(unsafe.SliceData(feeds)), (*C.double)(unsafe.SliceData(outputs)), C.uint64_t(s.Seed),
+			C.uint64_t(s.FirstStep+uint64(res.Steps)), (*C.int32_t)(unsafe.Pointer(e.stop))))
+		e.scatter(res, f, outputs, done)
+		res.Steps += done
+	}
+	return res, nil
+}
+
+// gatherFeeds lays the feeds of so many steps out as the plan reads them: step by step.
+func (e *executable) gatherFeeds(to []float64, s *engine.Schedule, fn *function, first, steps int) []float64 {
+	for i := first; i < first+steps; i++ {
+		for _, id := range fn.feeds {
+			n := e.p.Tensors[id].Len()
+			to = append(to, s.Feeds[id][i*n:(i+1)*n]...)
+		}
+	}
+	return to
+}
+
+// scatter appends the outputs of so many steps to the result.
+func (e *executable) scatter(res *engine.Result, f *engine.Func, from []float64, steps int) {
+	for range steps {
+		for k, id := range f.Outputs {
+			n := e.p.Tensors[id].Len()
+			res.Outputs[k] = append(res.Outputs[k], from[:n]...)
+			from = from[n:]
+		}
+	}
+}

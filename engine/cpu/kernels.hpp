@@ -1,0 +1,54 @@
+// The table of kernels that are compiled once per instruction set (kernels_base.cc, kernels_avx2.cc, kernels_avx512.cc from kernels_*.h).
+// Kernels are plain loops over ranges; they know nothing of threads.
+#pragma once
+#include "plan.h"
+
+namespace nm {
+
+struct Update {
+	int kind;
+	bool momentum, max, centered, decay;
+	float b1, b2, one_b1, one_b2, eps_in, eps_out, l2;
+	double b2_exact; // where a difference cancels, the rounding of the factor would show
+	float c[NM_COEFS];
+};
+
+using Unary = void (*)(const float *x, float *y, int64_t n, double alpha, double beta);
+using UnaryGrad = void (*)(const float *dy, const float *r, float *dx, int64_t n, double alpha, double beta);
+// The strides are those of the innermost axis.
+using Binary = void (*)(const float *a, int64_t sa, const float *b, int64_t sb, float *y, int64_t n);
+// Column reductions add rows of n elements into acc.
+using Columns = void (*)(const float *x, int64_t rows, int64_t stride, int64_t n, double *acc);
+using Row = double (*)(const float *x, int64_t n);
+
+struct Kernels {
+	const char *name;
+	Unary unary[NM_UNARY_COUNT];
+	UnaryGrad unary_grad[NM_UNARY_COUNT];
+	Binary binary[NM_BINARY_COUNT];
+	void (*where)(const float *c, int64_t sc, const float *a, int64_t sa, const float *b, int64_t sb, float *y, int64_t n);
+	void (*lerp)(float *s, const float *x, int64_t n, float alpha, float beta);
+	void (*update)(const Update &, float *p, const float *g, float *s0, float *s1, float *s2, int64_t n);
+	// words [first, first+n) of a Philox stream below the threshold are 0, the others scale.
+	void (*drop_factors)(float *factor, int64_t first, int64_t n, uint64_t seed, uint64_t step, uint32_t stream, uint32_t threshold);
+	void (*drop)(const float *x, float *y, int64_t first, int64_t n, uint64_t seed, uint64_t step, uint32_t stream, uint32_t threshold, float keep);
+	Row row_sum, row_max, row_min, row_prod;
+	Columns col_sum, col_max, col_min, col_prod;
+	void (*moments)(const float *x, int64_t n, double out[NM_COEFS + 1]);
+	void (*softmax)(const float *x, float *y, int64_t n, int64_t stride, bool log);
+	void (*softmax_grad)(const float *dy, const float *y, float *dx, int64_t n, int64_t stride, bool log);
+	// Small matrix product with any strides; y is row-major with rows of ldy.
+	void (*small_gemm)(const float *a, int64_t ar, int64_t ac, const float *b, int64_t br, int64_t bc, float *y, int64_t ldy, int64_t m, int64_t n,
+		int64_t k);
+	void (*add_bias)(const float *bias, float *y, int64_t rows, int64_t n, int64_t ld);
+	void (*scale_shift)(const float *x, float *y, int64_t rows, int64_t n, const float *mean, const float *scale, const float *shift);
+	void (*deviations)(const float *x, int64_t rows, int64_t n, const double *mean, double *acc);
+	void (*norm_sums)(const float *dy, const float *x, int64_t rows, int64_t n, const double *mean, double *sum, double *dot);
+	void (*norm_grad)(const float *dy, const float *x, float *dx, int64_t rows, int64_t n, const float *mean, const float *k, const float *b, const float *c);
+	void (*pool_max)(float *y, const float *x, int64_t n);
+	// dx += dy where x is y and taken is 0; taken becomes 1 there.
+	void (*pool_give)(float *dx, const float *dy, const float *x, const float *y, int32_t *taken, int64_t n);
+	void (*axpy)(float *y, const float *x, int64_t n, float a);
+};
+
+} // namespace nm

@@ -1,0 +1,183 @@
+// What the files of steps share: the plan, the threads, loop nests.
+#pragma once
+#include "plan.h"
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace nm {
+
+// Pool runs ranges on a fixed number of threads. The ranges depend on the number of threads alone, so results do not depend on timing.
+// Threads spin for a few microseconds before they sleep: the steps of a small network follow each other faster than a wake-up takes.
+class Pool {
+  public:
+	explicit Pool(int threads);
+	~Pool();
+	int threads() const { return int(workers.size()) + 1; }
+	// all calls f(part) once for every part below parts (at most threads()), each on its own thread; part 0 on the caller's.
+	template <class F> void all(int parts, F &&f) {
+		if (parts <= 1) {
+			if (parts == 1) f(0);
+			return;
+		}
+		call(parts, [](void *p, int part) { (*static_cast<std::remove_reference_t<F> *>(p))(part); }, &f);
+	}
+
+  private:
+	using Task = void (*)(void *, int);
+	void call(int parts, Task task, void *arg);
+	void work(int index);
+	void end();
+	std::vector<std::thread> workers;
+	Task task = nullptr;
+	void *arg = nullptr;
+	int parts = 0;
+	std::atomic<uint32_t> generation{0};
+	std::atomic<int> busy{0};
+	std::atomic<bool> quit{false};
+};
+
+// Run is what differs between two passes over a function.
+struct Run {
+	Pool *pool;
+	const int32_t *rows;
+	int64_t batch;
+	uint64_t seed, number;
+};
+
+// grain is the least work, in units of about a nanosecond, that is worth waking another thread for.
+constexpr int64_t grain = 12000;
+
+// parts is the number of threads that n items of so much cost each are worth.
+inline int parts(const Run &r, int64_t n, double cost) {
+	double worth = double(n) * cost / grain;
+	int64_t most = std::min<int64_t>(r.pool->threads(), n);
+	return worth < 2 ? int(std::min<int64_t>(n, 1)) : int(std::min<double>(worth, double(most)));
+}
+
+// parallel calls f(lo, hi) on ranges that cover [0, n); all but the last are multiples of align.
+template <class F> void parallel(const Run &r, int64_t n, double cost, int64_t align, F &&f) {
+	int p = parts(r, (n + align - 1) / align, cost * double(align));
+	if (p <= 1) {
+		if (n > 0) f(int64_t(0), n);
+		return;
+	}
+	int64_t units = (n + align - 1) / align;
+	r.pool->all(p, [&](int part) {
+		int64_t lo = units * part / p * align, hi = std::min(n, units * (part + 1) / p * align);
+		if (lo < hi) f(lo, hi);
+	});
+}
+
+struct Step {
+	virtual ~Step() = default;
+	virtual void run(const Run &) = 0;
+};
+
+// each calls f(pos, n) for the innermost passes [lo, hi) of a walk with K operands.
+template <int K, class F> void each(const nm_walk &w, int64_t lo, int64_t hi, F &&f) {
+	int outer = w.n - 1;
+	int64_t index[NM_DIMS] = {}, pos[K];
+	for (int k = 0; k < K; k++) pos[k] = w.start[k];
+	int64_t rest = lo;
+	for (int i = outer - 1; i >= 0; i--) {
+		index[i] = rest % w.dim[i];
+		rest /= w.dim[i];
+		for (int k = 0; k < K; k++) pos[k] += index[i] * w.stride[k][i];
+	}
+	for (int64_t row = lo; row < hi; row++) {
+		f(pos, w.dim[outer]);
+		for (int i = outer - 1; i >= 0; i--) {
+			index[i]++;
+			for (int k = 0; k < K; k++) pos[k] += w.stride[k][i];
+			if (index[i] < w.dim[i]) break;
+			for (int k = 0; k < K; k++) pos[k] -= w.dim[i] * w.stride[k][i];
+			index[i] = 0;
+		}
+	}
+}
+
+// walk is each over all passes on as many threads as they are worth; one long pass is cut.
+template <int K, class F> void walk(const Run &r, const nm_walk &w, double cost, F &&f) {
+	int64_t rows = 1, inner = w.dim[w.n - 1];
+	for (int i = 0; i < w.n - 1; i++) rows *= w.dim[i];
+	if (rows == 0 || inner == 0) return;
+	if (rows == 1) {
+		parallel(r, inner, cost, 64, [&](int64_t lo, int64_t hi) {
+			int64_t pos[K];
+			for (int k = 0; k < K; k++) pos[k] = w.start[k] + lo * w.stride[k][w.n - 1];
+			f(pos, hi - lo);
+		});
+		return;
+	}
+	parallel(r, rows, cost * double(inner), 1, [&](int64_t lo, int64_t hi) { each<K>(w, lo, hi, f); });
+}
+
+struct Kernels;
+extern const Kernels kernels_base, kernels_avx2, kernels_avx512;
+const Kernels &kernels();
+
+} // namespace nm
+
+struct Output {
+	const void *from;
+	int64_t n;
+	bool is_int;
+};
+
+struct Function {
+	int64_t batch = 0;
+	std::vector<std::unique_ptr<nm::Step>> steps;
+	std::vector<std::pair<float *, int64_t>> feeds;
+	std::vector<Output> outputs;
+};
+
+struct nm_plan {
+	explicit nm_plan(int threads) : pool(threads) {}
+	~nm_plan();
+	nm::Pool pool;
+	std::vector<Function> functions;
+	std::vector<void *> blocks;
+	size_t allocated = 0;
+	std::string failed;
+
+	void add(std::unique_ptr<nm::Step> s) { functions.back().steps.push_back(std::move(s)); }
+	void fail(const std::string &why) {
+		if (failed.empty()) failed = why;
+	}
+	template <class T> T *alloc(int64_t n);
+};
+
+// guard keeps exceptions on this side of the border to Go.
+template <class F> void guard(nm_plan *p, F &&f) {
+	try {
+		f();
+	} catch (const std::bad_alloc &) {
+		p->fail("out of memory");
+	} catch (const std::exception &e) {
+		p->fail(e.what());
+	}
+}
+
+// step appends a step that calls f(run). What f captures is the step's data.
+template <class F> void step(nm_plan *p, F f) {
+	struct Lambda : nm::Step {
+		F f;
+		explicit Lambda(F &&f) : f(std::move(f)) {}
+		void run(const nm::Run &r) override { f(r); }
+	};
+	guard(p, [&] { p->add(std::make_unique<Lambda>(std::move(f))); });
+}
+
+template <class T> T *nm_plan::alloc(int64_t n) {
+	void *m = nm_alloc(this, size_t(std::max<int64_t>(n, 1)) * sizeof(T));
+	if (m == nullptr) throw std::bad_alloc();
+	return static_cast<T *>(m);
+}
