@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"netmend/onnx/ort"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"netmend": func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar. $ROOT is the repository; [ort] holds where ONNX Runtime's library is.
+func TestScripts(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	library, ortErr := ort.FindLibrary()
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ROOT", root)
+			e.Setenv("EXPORTS", filepath.Join(root, "testdata", "exports"))
+			e.Setenv("DEMO", filepath.Join(root, "testdata", "demo"))
+			e.Setenv("DIGITS", filepath.Join(root, "testdata", "optdigits"))
+			if ortErr == nil {
+				e.Setenv(ort.EnvLibrary, library)
+			}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) { return cond == "ort" && ortErr == nil, nil },
+	})
+}

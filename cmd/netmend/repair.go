@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"netmend/onnx"
+	"netmend/repair"
+	"netmend/repair/operators"
+	"netmend/repair/study"
+	"netmend/repair/technique"
+	"netmend/train"
+)
+
+// The files of an output folder.
+const (
+	fileModel   = "repaired.onnx"
+	fileRecipe  = "recipe.yaml"
+	filePatch   = "patch.json"
+	fileReport  = "report.json"
+	fileJournal = "journal.jsonl"
+)
+
+func repairCommand() *cli.Command {
+	return &cli.Command{
+		Name: "repair", Usage: "find a patch that makes a faulty model better, and prove it on hold-out rows", ArgsUsage: "MODEL.onnx",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "technique", Value: "guided", Usage: "`NAME` of the searcher: " + strings.Join(technique.Names(), ", ")},
+			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
+			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the search and of the verdict's trainings"},
+			&cli.IntFlag{Name: "pairs", Value: study.DefaultSeeds, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
+			&cli.StringFlag{Name: "out", Value: "repair", Usage: "`FOLDER` for " + strings.Join([]string{fileModel, fileRecipe, filePatch, fileReport, fileJournal}, ", ")},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the journal in the output folder"},
+			deviceFlag, jsonFlag}, subjectFlags...),
+		Action: runRepair,
+	}
+}
+
+func runRepair(c *cli.Context) error {
+	budget, err := study.ParseBudget(c.String("budget"))
+	if err != nil {
+		return usage("--budget: %v", err)
+	}
+	if !slices.Contains(technique.Names(), c.String("technique")) {
+		return usage("--technique %q is not known: %s", c.String("technique"), strings.Join(technique.Names(), ", "))
+	}
+	if c.Int("pairs") < 1 {
+		return usage("--pairs %d must be at least 1", c.Int("pairs"))
+	}
+	dev, err := openDevice(c.String("device"))
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	s, err := readSubject(c)
+	if err != nil {
+		return err
+	}
+	// What does not go together is said before anything is written.
+	t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: dev})
+	if err != nil {
+		return err
+	}
+	t.Close()
+	out := c.String("out")
+	if err := prepareOut(out, c.Bool("resume")); err != nil {
+		return err
+	}
+	show := newProgress(c, s.Recipe.Metric)
+	show.start(dev.Name())
+	report, err := study.Run(c.Context, study.Config{Subject: s, Operators: operators.All(), Technique: c.String("technique"), Budget: budget,
+		Seed: c.Uint64("seed"), Seeds: c.Int("pairs"), Start: study.OnDevice(dev), Device: dev.Name(),
+		Journal: filepath.Join(out, fileJournal), Resume: c.Bool("resume"), Progress: show.step})
+	show.end()
+	if errors.Is(err, study.ErrInterrupted) {
+		return hinted(err, "the same command with --resume goes on from there")
+	}
+	if err != nil {
+		return err
+	}
+	if err := writeRepair(out, report); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		if err := writeJSON(c.App.Writer, report); err != nil {
+			return err
+		}
+	} else {
+		printReport(c, out, report)
+	}
+	if report.Verdict != study.Repaired {
+		return &failure{code: exitNoRepair}
+	}
+	return nil
+}
+
+// prepareOut makes the output folder. A journal that is there belongs to another run, unless that is to be resumed.
+func prepareOut(out string, resume bool) error {
+	journal := filepath.Join(out, fileJournal)
+	_, err := os.Stat(journal)
+	switch {
+	case resume && err != nil:
+		return hinted(fmt.Errorf("--resume: there is no journal %s", journal), "leave --resume out to begin")
+	case !resume && err == nil:
+		return hinted(fmt.Errorf("%s is there already: this folder holds another run", journal), "--resume goes on with it; another --out begins a new one")
+	}
+	return os.MkdirAll(out, 0o755)
+}
+
+// writeRepair writes what a study found; the report last, so that it vouches for the other files.
+func writeRepair(out string, r study.Report) error {
+	if r.Verdict == study.Repaired {
+		recipe, err := r.Recipe.Marshal()
+		if err != nil {
+			return err
+		}
+		patch, err := r.Patch.Marshal()
+		if err != nil {
+			return err
+		}
+		m := r.Model.Clone()
+		m.SetMeta(repair.MetaRecipe, string(recipe))
+		m.SetMeta(repair.MetaPatch, string(patch))
+		if err := onnx.Check(m); err != nil {
+			return err
+		}
+		if err := m.Write(filepath.Join(out, fileModel)); err != nil {
+			return err
+		}
+		if err := repair.WriteFile(filepath.Join(out, fileRecipe), recipe); err != nil {
+			return err
+		}
+		if err := repair.WriteFile(filepath.Join(out, filePatch), patch); err != nil {
+			return err
+		}
+	}
+	var sb strings.Builder
+	if err := writeJSON(&sb, r); err != nil {
+		return err
+	}
+	return repair.WriteFile(filepath.Join(out, fileReport), []byte(sb.String()))
+}
+
+func printReport(c *cli.Context, out string, r study.Report) {
+	w := c.App.Writer
+	if r.Verdict == study.Repaired {
+		fmt.Fprintf(w, "repaired: %s on hold-out rows %.4g -> %.4g (p = %.3g over %d pairs of seeds, A12 = %.2f)\n", r.Metric,
+			float64(r.Faulty.Mean), float64(r.Repaired.Mean), float64(r.P), len(r.Seeds), float64(r.A12))
+	} else {
+		fmt.Fprintf(w, "no repair: %s (%s on hold-out rows: faulty %.4g, best patch %.4g)\n", r.Reason, r.Metric, float64(r.Faulty.Mean), float64(r.Repaired.Mean))
+	}
+	for _, line := range r.Words {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+	fmt.Fprintf(w, "%d trials for %.1f faulty trainings, %.0f s in all, on %s\n", r.Trials, float64(r.CostX), r.Seconds, r.Device)
+	if r.Verdict == study.Repaired {
+		fmt.Fprintf(w, "wrote %s\n", filepath.Join(out, fileModel))
+	}
+}
