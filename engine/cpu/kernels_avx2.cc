@@ -3,6 +3,7 @@
 // The kernels for avx2.
 #include "kernels.hpp"
 #include <cmath>
+#include <immintrin.h>
 
 #pragma GCC optimize("O3", "no-math-errno", "no-trapping-math", "fp-contract=off")
 #pragma GCC target("avx2,fma")
@@ -10,4 +11,9 @@
 #define NM_TABLE kernels_avx2
 #define NM_NAME "avx2"
 #define FMA(a, b, c) __builtin_fma(a, b, c)
+// The square roots of as many floats or doubles as a register holds, in place.
+#define ROOTS_F 8
+#define ROOTS_D 4
+#define ROOT_F(v) _mm256_storeu_ps((v), _mm256_sqrt_ps(_mm256_loadu_ps(v)))
+#define ROOT_D(v) _mm256_storeu_pd((v), _mm256_sqrt_pd(_mm256_loadu_pd(v)))
 #include "kernels_all.h"

@@ -3,6 +3,7 @@
 // The kernels for avx512.
 #include "kernels.hpp"
 #include <cmath>
+#include <immintrin.h>
 
 #pragma GCC optimize("O3", "no-math-errno", "no-trapping-math", "fp-contract=off")
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
@@ -10,4 +11,9 @@
 #define NM_TABLE kernels_avx512
 #define NM_NAME "avx512"
 #define FMA(a, b, c) __builtin_fma(a, b, c)
+// The square roots of as many floats or doubles as a register holds, in place.
+#define ROOTS_F 16
+#define ROOTS_D 8
+#define ROOT_F(v) _mm512_storeu_ps((v), _mm512_sqrt_ps(_mm512_loadu_ps(v)))
+#define ROOT_D(v) _mm512_storeu_pd((v), _mm512_sqrt_pd(_mm512_loadu_pd(v)))
 #include "kernels_all.h"

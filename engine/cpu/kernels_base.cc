@@ -3,10 +3,16 @@
 // The kernels for sse2.
 #include "kernels.hpp"
 #include <cmath>
+#include <immintrin.h>
 
 #pragma GCC optimize("O3", "no-math-errno", "no-trapping-math", "fp-contract=off")
 #define NM_ISA base
 #define NM_TABLE kernels_base
 #define NM_NAME "sse2"
 #define FMA(a, b, c) ((a) * (b) + (c))
+// The square roots of as many floats or doubles as a register holds, in place.
+#define ROOTS_F 4
+#define ROOTS_D 2
+#define ROOT_F(v) _mm_storeu_ps((v), _mm_sqrt_ps(_mm_loadu_ps(v)))
+#define ROOT_D(v) _mm_storeu_pd((v), _mm_sqrt_pd(_mm_loadu_pd(v)))
 #include "kernels_all.h"

@@ -1,3 +1,23 @@
+// Square roots in place, rounded correctly as sqrtf is. A loop over sqrtf is not vectorised: it may have to set errno.
+static void roots(float *v, int64_t n) {
+	int64_t i = 0;
+	for (; i + ROOTS_F <= n; i += ROOTS_F) ROOT_F(v + i);
+	for (; i < n; i++) v[i] = sqrtf(v[i]);
+}
+static void roots(double *v, int64_t n) {
+	int64_t i = 0;
+	for (; i + ROOTS_D <= n; i += ROOTS_D) ROOT_D(v + i);
+	for (; i < n; i++) v[i] = sqrt(v[i]);
+}
+static void sqrt_(const float *x, float *y, int64_t n, double, double) {
+	constexpr int64_t block = 512; // stays in the first-level cache
+	for (int64_t at = 0; at < n; at += block) {
+		const int64_t m = n - at < block ? n - at : block;
+		for (int64_t i = 0; i < m; i++) y[at + i] = x[at + i];
+		roots(y + at, m);
+	}
+}
+
 // Elementwise kernels. The formulas are those of package engine; alpha is a, beta is b.
 
 #define UNARY_FLOAT(name, expr) \
@@ -44,7 +64,6 @@ static const double sqrt_half = 0.70710678118654752440, sqrt_2_over_pi = 0.79788
 UNARY_FLOAT(neg, -x)
 UNARY_FLOAT(abs_, fabsf(x))
 UNARY_FLOAT(sign, x > 0 ? 1.0f : (x < 0 ? -1.0f : x))
-UNARY_FLOAT(sqrt_, sqrtf(x))
 UNARY_FLOAT(reciprocal, 1.0f / x)
 UNARY_DOUBLE(affine, a *x + b)
 UNARY_FLOAT(floor_, floorf(x))
@@ -171,59 +190,86 @@ static void axpy(float *y, const float *x, int64_t n, float a) {
 	for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-// One optimizer step; see engine.RuleKind for the formulas.
-static void update(const Update &u, float *p, const float *g_, float *s0, float *s1, float *s2, int64_t n) {
-	const float c0 = u.c[0], c1 = u.c[1], c2 = u.c[2], c3 = u.c[3], c4 = u.c[4];
-	const float b1 = u.b1, b2 = u.b2, one_b1 = u.one_b1, one_b2 = u.one_b2, in = u.eps_in, out = u.eps_out, l2 = u.l2;
+// One optimizer step on a block; see engine.RuleKind for the formulas. What stands under a root goes through r, so that every loop is
+// vectorised. n is at most update_block.
+constexpr int64_t update_block = 256;
+
 #define EACH(...) \
-	if (u.decay) \
-		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) { \
-			const float g = g_[i] + l2 * p[i], q = c0 * p[i]; \
-			__VA_ARGS__ \
-		} \
-	else \
-		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) { \
-			const float g = g_[i], q = c0 * p[i]; \
-			__VA_ARGS__ \
-		}
-	switch (u.kind) {
-	case NM_RULE_LINEAR:
-		if (u.momentum) {
-			EACH(const float v = c1 * s0[i] + c2 * g; s0[i] = v; p[i] = q - (c3 * v + c4 * g);)
-		} else {
-			EACH(p[i] = q - c4 * g;)
-		}
-		break;
-	case NM_RULE_ADAM:
-		if (u.max) {
-			EACH(const float m = b1 * s0[i] + one_b1 * g; const float v = b2 * s1[i] + one_b2 * g * g; const float w = max__f(s2[i], v); s0[i] = m; s1[i] = v;
-				 s2[i] = w; p[i] = q - (c1 * m + c2 * g) / (sqrtf(w) * c3 + out);)
-		} else {
-			EACH(const float m = b1 * s0[i] + one_b1 * g; const float v = b2 * s1[i] + one_b2 * g * g; s0[i] = m; s1[i] = v;
-				 p[i] = q - (c1 * m + c2 * g) / (sqrtf(v) * c3 + out);)
-		}
-		break;
-	case NM_RULE_ADAMAX:
-		EACH(const float m = b1 * s0[i] + one_b1 * g; const float v = max__f(b2 * s1[i], fabsf(g) + in); s0[i] = m; s1[i] = v; p[i] = q - c1 * m / (v + out);)
-		break;
-	case NM_RULE_RMSPROP: {
-		float *a = u.centered ? s1 : nullptr, *b = u.momentum ? (u.centered ? s2 : s1) : nullptr;
-		// In double: v - w² cancels, and so may what is taken off the parameter.
-		const double k = u.b2_exact, l = 1 - k;
-		EACH(double v = k * s0[i] + l * g * g; s0[i] = float(v);
-			 if (a) { const double w = k * a[i] + l * g; a[i] = float(w); v -= w * w; }
-			 double t = g / (sqrt(v + double(in)) + double(out));
-			 if (b) { t = double(c1) * b[i] + double(c2) * t; b[i] = float(t); }
-			 p[i] = float(double(c0) * p[i] - double(c3) * t); (void)q;)
-		break;
-	}
-	case NM_RULE_ADAGRAD:
-		EACH(const float v = s0[i] + g * g; s0[i] = v; p[i] = q - c1 * g / (sqrtf(v + in) + out);)
-		break;
-	case NM_RULE_ADADELTA:
-		EACH(const float v = b2 * s0[i] + one_b2 * g * g; const float t = sqrtf(s1[i] + in) / sqrtf(v + in) * g; s0[i] = v; s1[i] = b2 * s1[i] + one_b2 * t * t;
-			 p[i] = q - c1 * t;)
-		break;
-	}
-#undef EACH
+	_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) { __VA_ARGS__ }
+
+static void adam(const Update &u, float *p, const float *g, float *s0, float *s1, float *s2, int64_t n) {
+	const float c0 = u.c[0], c1 = u.c[1], c2 = u.c[2], c3 = u.c[3], b1 = u.b1, b2 = u.b2, one_b1 = u.one_b1, one_b2 = u.one_b2, out = u.eps_out;
+	float r[update_block];
+	EACH(s0[i] = b1 * s0[i] + one_b1 * g[i]; const float v = b2 * s1[i] + one_b2 * g[i] * g[i]; s1[i] = v; r[i] = v;)
+	if (u.max) EACH(r[i] = s2[i] = max__f(s2[i], r[i]);)
+	roots(r, n);
+	EACH(p[i] = c0 * p[i] - (c1 * s0[i] + c2 * g[i]) / (r[i] * c3 + out);)
 }
+
+// In double: v - w² cancels, and so may what is taken off the parameter.
+static void rmsprop(const Update &u, float *p, const float *g, float *s0, float *s1, float *s2, int64_t n) {
+	float *a = u.centered ? s1 : nullptr, *b = u.momentum ? (u.centered ? s2 : s1) : nullptr;
+	const double k = u.b2_exact, l = 1 - k, c0 = u.c[0], c1 = u.c[1], c2 = u.c[2], c3 = u.c[3], in = u.eps_in, out = u.eps_out;
+	double r[update_block];
+	EACH(const double v = k * s0[i] + l * g[i] * g[i]; s0[i] = float(v); r[i] = v;)
+	if (a) EACH(const double w = k * a[i] + l * g[i]; a[i] = float(w); r[i] -= w * w;)
+	EACH(r[i] += in;)
+	roots(r, n);
+	EACH(r[i] = g[i] / (r[i] + out);)
+	if (b) EACH(r[i] = c1 * b[i] + c2 * r[i]; b[i] = float(r[i]);)
+	EACH(p[i] = float(c0 * p[i] - c3 * r[i]);)
+}
+
+static void adagrad(const Update &u, float *p, const float *g, float *s0, int64_t n) {
+	const float c0 = u.c[0], c1 = u.c[1], in = u.eps_in, out = u.eps_out;
+	float r[update_block];
+	EACH(const float v = s0[i] + g[i] * g[i]; s0[i] = v; r[i] = v + in;)
+	roots(r, n);
+	EACH(p[i] = c0 * p[i] - c1 * g[i] / (r[i] + out);)
+}
+
+static void adadelta(const Update &u, float *p, const float *g, float *s0, float *s1, int64_t n) {
+	const float c0 = u.c[0], c1 = u.c[1], b2 = u.b2, one_b2 = u.one_b2, in = u.eps_in;
+	float r[update_block], q[update_block];
+	EACH(const float v = b2 * s0[i] + one_b2 * g[i] * g[i]; s0[i] = v; r[i] = v + in; q[i] = s1[i] + in;)
+	roots(r, n);
+	roots(q, n);
+	EACH(const float t = q[i] / r[i] * g[i]; s1[i] = b2 * s1[i] + one_b2 * t * t; p[i] = c0 * p[i] - c1 * t;)
+}
+
+static void adamax(const Update &u, float *p, const float *g, float *s0, float *s1, int64_t n) {
+	const float c0 = u.c[0], c1 = u.c[1], b1 = u.b1, b2 = u.b2, one_b1 = u.one_b1, in = u.eps_in, out = u.eps_out;
+	EACH(const float m = b1 * s0[i] + one_b1 * g[i]; const float v = max__f(b2 * s1[i], fabsf(g[i]) + in); s0[i] = m; s1[i] = v;
+		 p[i] = c0 * p[i] - c1 * m / (v + out);)
+}
+
+static void linear(const Update &u, float *p, const float *g, float *s0, int64_t n) {
+	const float c0 = u.c[0], c1 = u.c[1], c2 = u.c[2], c3 = u.c[3], c4 = u.c[4];
+	if (u.momentum)
+		EACH(const float v = c1 * s0[i] + c2 * g[i]; s0[i] = v; p[i] = c0 * p[i] - (c3 * v + c4 * g[i]);)
+	else
+		EACH(p[i] = c0 * p[i] - c4 * g[i];)
+}
+
+static void update(const Update &u, float *p, const float *g, float *s0, float *s1, float *s2, int64_t total) {
+	float decayed[update_block];
+	for (int64_t at = 0; at < total; at += update_block) {
+		const int64_t n = total - at < update_block ? total - at : update_block;
+		const float *d = g + at;
+		float *q = p + at;
+		if (u.decay) {
+			const float l2 = u.l2;
+			EACH(decayed[i] = d[i] + l2 * q[i];)
+			d = decayed;
+		}
+		switch (u.kind) {
+		case NM_RULE_LINEAR: linear(u, q, d, s0 + at, n); break;
+		case NM_RULE_ADAM: adam(u, q, d, s0 + at, s1 + at, s2 + at, n); break;
+		case NM_RULE_ADAMAX: adamax(u, q, d, s0 + at, s1 + at, n); break;
+		case NM_RULE_RMSPROP: rmsprop(u, q, d, s0 + at, s1 + at, s2 + at, n); break;
+		case NM_RULE_ADAGRAD: adagrad(u, q, d, s0 + at, n); break;
+		case NM_RULE_ADADELTA: adadelta(u, q, d, s0 + at, s1 + at, n); break;
+		}
+	}
+}
+#undef EACH
