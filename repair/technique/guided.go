@@ -58,6 +58,7 @@ type arm struct {
 	confirm bool // waits for its second seed
 	scores  []float64
 	growing bool // it was improving when it ended
+	longer  bool // trains its base for twice the epochs
 }
 
 // job is a proposal that is out.
@@ -78,6 +79,7 @@ const (
 	minPatience  = 3.0     // faulty trainings
 	goodScore    = 0.9     // of the metric's best, or a tenth of the faulty error: what is worse is searched on to the end of the budget
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
+	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 )
 
 func newGuided(s Setup) *guided {
@@ -214,9 +216,21 @@ func (g *guided) Tell(t Trial) error {
 	a.growing = slices.ContainsFunc(t.Symptoms, func(s diagnose.Symptom) bool { return s.Kind == diagnose.StillImproving })
 	if a.rung == len(g.rungs) {
 		a.over, a.scores = true, []float64{score}
-		a.confirm = g.clearly(score, g.bar())
+		a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
 	}
 	return nil
+}
+
+// worthwhile says whether what a longer training brings is worth its cost: search, verdict and every training after it pay for it.
+func (g *guided) worthwhile(a *arm, score float64) bool {
+	than := g.bar()
+	if !a.longer || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
+		return true
+	}
+	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
+		return score-than >= longerShare*(1-than)
+	}
+	return than-score >= longerShare*math.Abs(than)
 }
 
 func (g *guided) tellFaulty(t Trial, score float64, valid bool) {
@@ -233,7 +247,7 @@ func (g *guided) tellFaulty(t Trial, score float64, valid bool) {
 // tellConfirmation believes an arm whose second seed is better than the bar as well.
 func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
 	a.confirm = false
-	if !valid || !g.clearly(score, g.bar()) {
+	if !valid || !g.clearly(score, g.bar()) || !g.worthwhile(a, score) {
 		g.rejected = append(g.rejected, a)
 		return
 	}

@@ -175,7 +175,7 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
 		return
 	}
 	if a := g.add(p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v}), weight, "train longer", nil); a != nil {
-		a.from = from
+		a.from, a.longer = from, true
 	}
 }
 
