@@ -9,7 +9,7 @@ import (
 
 // Snapshot is everything that the rest of a training depends on. It belongs to trainers of the same model, recipe and data.
 type Snapshot struct {
-	states   map[engine.TensorID][]float32
+	states   states
 	coefs    coefs
 	schedule scheduler
 	stopper  stopper
@@ -18,25 +18,40 @@ type Snapshot struct {
 	steps    uint64
 	sum      float64
 	outcome  Outcome
+	unjudged bool
 	trace    Trace
 }
 
-// Bytes is the memory that a snapshot holds, roughly.
-func (s *Snapshot) Bytes() int {
-	n := 8 * len(s.trace.Losses)
-	for _, v := range s.states {
+// states are the values of every State tensor.
+type states map[engine.TensorID][]float32
+
+func (s states) bytes() int {
+	n := 0
+	for _, v := range s {
 		n += 4 * len(v)
-	}
-	if s.stopper.kept != nil {
-		n += s.stopper.kept.Bytes()
 	}
 	return n
 }
 
+// Bytes is the memory that a snapshot holds, roughly.
+func (s *Snapshot) Bytes() int {
+	return 8*len(s.trace.Losses) + s.states.bytes() + s.stopper.kept.bytes()
+}
+
 // Snapshot copies the training's state from the device.
 func (t *Trainer) Snapshot() (*Snapshot, error) {
-	s := &Snapshot{states: make(map[engine.TensorID][]float32), coefs: *t.coefs, schedule: *t.schedule, stopper: t.stopper, epoch: t.epoch,
-		offset: t.offset, steps: t.steps, sum: t.sum, outcome: t.outcome, trace: t.trace.clone()}
+	s := &Snapshot{coefs: *t.coefs, schedule: *t.schedule, stopper: t.stopper, epoch: t.epoch, offset: t.offset, steps: t.steps, sum: t.sum,
+		outcome: t.outcome, unjudged: t.unjudged, trace: t.trace.clone()}
+	var err error
+	if s.states, err = t.states(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// states fetches every State tensor.
+func (t *Trainer) states() (states, error) {
+	s := make(states)
 	for i := range t.plan.prog.Tensors {
 		x := &t.plan.prog.Tensors[i]
 		if x.Role != engine.State {
@@ -46,18 +61,18 @@ func (t *Trainer) Snapshot() (*Snapshot, error) {
 		if err := t.exec.Fetch(engine.TensorID(i), v); err != nil {
 			return nil, fmt.Errorf("train: snapshot of %q: %w", x.Name, err)
 		}
-		s.states[engine.TensorID(i)] = v
+		s[engine.TensorID(i)] = v
 	}
 	return s, nil
 }
 
 // Restore continues from a snapshot, to the same bits that an unbroken training gives.
 func (t *Trainer) Restore(s *Snapshot) error {
-	if err := t.restoreWeights(s); err != nil {
+	if err := t.loadStates(s.states); err != nil {
 		return err
 	}
 	*t.coefs, *t.schedule, t.stopper = s.coefs, s.schedule, s.stopper
-	t.epoch, t.offset, t.steps, t.sum, t.outcome, t.trace = s.epoch, s.offset, s.steps, s.sum, s.outcome, s.trace.clone()
+	t.epoch, t.offset, t.steps, t.sum, t.outcome, t.unjudged, t.trace = s.epoch, s.offset, s.steps, s.sum, s.outcome, s.unjudged, s.trace.clone()
 	t.order = nil
 	if t.offset > 0 {
 		t.order = t.epochOrder()
@@ -65,8 +80,8 @@ func (t *Trainer) Restore(s *Snapshot) error {
 	return nil
 }
 
-func (t *Trainer) restoreWeights(s *Snapshot) error {
-	for id, v := range s.states {
+func (t *Trainer) loadStates(s states) error {
+	for id, v := range s {
 		if err := t.exec.Load(id, v); err != nil {
 			return fmt.Errorf("train: restore: the snapshot is of another training: %w", err)
 		}

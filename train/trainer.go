@@ -35,6 +35,7 @@ type Trainer struct {
 	sum      float64 // loss of the current epoch, summed over rows
 	trace    Trace
 	outcome  Outcome // empty while the training may go on
+	unjudged bool    // Fit was interrupted between an epoch's last step and its early stopping
 	stopper  stopper
 }
 
@@ -100,6 +101,10 @@ const chunk = 256
 func (t *Trainer) Advance(ctx context.Context, steps int) (done bool, err error) {
 	n := len(t.data.Train)
 	for steps > 0 && t.outcome == "" {
+		if t.offset == n { // interrupted at the epoch's end before
+			err := t.endEpoch(ctx)
+			return err == nil, err
+		}
 		if t.offset == 0 {
 			t.order = t.epochOrder()
 		}
@@ -110,7 +115,8 @@ func (t *Trainer) Advance(ctx context.Context, steps int) (done bool, err error)
 		ran, err := t.run(ctx, f, batch, count)
 		steps -= ran
 		if t.outcome == "" && t.offset == n {
-			return true, t.endEpoch(ctx)
+			err := t.endEpoch(ctx)
+			return err == nil, err
 		}
 		if err != nil {
 			return false, err
@@ -187,36 +193,46 @@ func (t *Trainer) Epoch(ctx context.Context) error {
 // Fit trains to so many epochs in total, evaluating on the search part after each, with the recipe's early stopping. It returns how the
 // training stands: Completed also when it may be carried on with more epochs.
 func (t *Trainer) Fit(ctx context.Context, epochs int) (Outcome, error) {
-	for t.epoch < epochs && t.outcome == "" {
-		if err := t.Epoch(ctx); err != nil {
-			if ctx.Err() != nil {
-				return Interrupted, err
+	failed := func(err error) (Outcome, error) {
+		if ctx.Err() != nil {
+			return Interrupted, err
+		}
+		return Failed, err
+	}
+	for t.outcome == "" && (t.unjudged || t.epoch < epochs) {
+		if !t.unjudged {
+			if err := t.Epoch(ctx); err != nil {
+				return failed(err)
 			}
-			return Failed, err
+			t.unjudged = t.outcome == ""
+			continue
 		}
-		if t.outcome != "" {
-			break
+		if err := t.judge(ctx); err != nil {
+			return failed(err)
 		}
-		e := &t.trace.Epochs[len(t.trace.Epochs)-1]
-		if len(t.data.Search) > 0 {
-			ev, err := t.Evaluate(ctx, t.data.Search)
-			if err != nil {
-				return Failed, err
-			}
-			e.Score = ev.Score
-		}
-		stop, err := t.stopper.end(t, *e)
-		if err != nil {
-			return Failed, err
-		}
-		if stop {
-			t.outcome = Stopped
-		}
+		t.unjudged = false
 	}
 	if t.outcome != "" {
 		return t.outcome, nil
 	}
 	return Completed, nil
+}
+
+// judge evaluates the epoch that has just ended and lets early stopping decide.
+func (t *Trainer) judge(ctx context.Context) error {
+	e := &t.trace.Epochs[len(t.trace.Epochs)-1]
+	if len(t.data.Search) > 0 {
+		ev, err := t.Evaluate(ctx, t.data.Search)
+		if err != nil {
+			return err
+		}
+		e.Score = ev.Score
+	}
+	stop, err := t.stopper.end(t, *e)
+	if err == nil && stop {
+		t.outcome = Stopped
+	}
+	return err
 }
 
 // Evaluation is how a model does on some rows, in inference form.
@@ -343,7 +359,7 @@ type stopper struct {
 	less func(a, b float64) bool // a is better than b by more than MinDelta
 	best float64
 	wait int
-	kept *Snapshot
+	kept states
 }
 
 func newStopper(r Recipe) stopper {
@@ -372,7 +388,7 @@ func (s *stopper) end(t *Trainer, e Epoch) (stop bool, err error) {
 	if s.less(v, s.best) {
 		s.best, s.wait = v, 0
 		if s.s.RestoreBest {
-			s.kept, err = t.Snapshot()
+			s.kept, err = t.states()
 		}
 		return false, err
 	}
@@ -380,7 +396,7 @@ func (s *stopper) end(t *Trainer, e Epoch) (stop bool, err error) {
 		return false, nil
 	}
 	if s.kept != nil {
-		err = t.restoreWeights(s.kept)
+		err = t.loadStates(s.kept)
 	}
 	return true, err
 }
