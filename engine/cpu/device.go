@@ -4,12 +4,14 @@ package cpu
 
 // #cgo CXXFLAGS: -std=c++20 -O3
 // #cgo LDFLAGS: -ldnnl -lgomp -lm -lpthread
+// #include <stdlib.h>
 // #include "plan.h"
 import "C"
 
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"netmend/engine"
 )
@@ -47,6 +49,13 @@ func (d *device) Name() string {
 		s = ""
 	}
 	return fmt.Sprintf("cpu (oneDNN %s, %d thread%s, %s)", C.GoString(C.nm_dnnl_version()), d.threads, s, C.GoString(C.nm_isa()))
+}
+
+// use chooses the kernels of programs that are compiled from now on, for tests. It is false where the machine cannot run them.
+func use(isa string) bool {
+	name := C.CString(isa)
+	defer C.free(unsafe.Pointer(name))
+	return C.nm_use(name) != 0
 }
 
 const (

@@ -53,16 +53,24 @@ void Pool::work(int index) {
 	}
 }
 
+// runs says whether this machine can run a set of kernels.
+static bool runs(const Kernels &k) {
+	__builtin_cpu_init();
+	if (&k == &kernels_avx512)
+		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+			__builtin_cpu_supports("avx512bw");
+	return &k == &kernels_base || (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+}
+
+static const Kernels *const sets[] = {&kernels_avx512, &kernels_avx2, &kernels_base}; // the best first
+
+static std::atomic<const Kernels *> chosen{nullptr};
+
 const Kernels &kernels() {
-	static const Kernels &k = [] () -> const Kernels & {
-		__builtin_cpu_init();
-		if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-			__builtin_cpu_supports("avx512bw"))
-			return kernels_avx512;
-		if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernels_avx2;
-		return kernels_base;
-	}();
-	return k;
+	const Kernels *k = chosen;
+	for (int i = 0; k == nullptr; i++)
+		if (runs(*sets[i])) chosen = k = sets[i];
+	return *k;
 }
 
 } // namespace nm
@@ -85,6 +93,15 @@ nm_plan *nm_new(int threads) {
 void nm_free(nm_plan *p) { delete p; }
 
 const char *nm_isa(void) { return nm::kernels().name; }
+
+int nm_use(const char *isa) {
+	for (auto *k : nm::sets)
+		if (strcmp(k->name, isa) == 0 && nm::runs(*k)) {
+			nm::chosen = k;
+			return 1;
+		}
+	return 0;
+}
 
 const char *nm_dnnl_version(void) {
 	static const std::string v = [] {

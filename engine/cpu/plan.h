@@ -49,6 +49,8 @@ nm_plan *nm_new(int threads);
 void nm_free(nm_plan *);
 // nm_isa names the instruction set that the kernels use on this machine.
 const char *nm_isa(void);
+// nm_use makes plans that are compiled from now on use the kernels of that name, for tests; 0 when there are none or the machine cannot.
+int nm_use(const char *isa);
 const char *nm_dnnl_version(void);
 int64_t nm_physical_memory(void);
 // nm_alloc gives zeroed memory that lives as long as the plan; NULL when there is none.
