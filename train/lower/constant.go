@@ -14,35 +14,36 @@ var constants = map[string]lowering{"Constant": lowerConstant, "ConstantOfShape"
 	"Range": lowerRange, "EyeLike": lowerEyeLike}
 
 func lowerConstant(e *env, n *onnx.Node) error {
-	for _, a := range n.Attrs {
-		var c *constant
-		var err error
-		switch a.Name {
-		case "value":
-			if a.Tensor == nil {
-				return errors.New("value is no tensor")
-			}
-			c, err = tensorConstant(a.Tensor)
-		case "value_float":
-			c = floatConstant(nil, float64(a.Float))
-		case "value_floats":
-			c = floatConstant([]int{len(a.Floats)})
-			for _, v := range a.Floats {
-				c.f = append(c.f, float64(v))
-			}
-		case "value_int":
-			c = intConstant(nil, a.Int)
-		case "value_ints":
-			c = intConstant([]int{len(a.Ints)}, a.Ints...)
-		default:
-			return fmt.Errorf("attribute %q is not supported", a.Name)
-		}
-		if err != nil {
-			return err
-		}
-		return e.set(0, hostValue(c))
+	if len(n.Attrs) != 1 {
+		return fmt.Errorf("has %d values, wants one", len(n.Attrs))
 	}
-	return errors.New("has no value")
+	a := n.Attrs[0]
+	var c *constant
+	var err error
+	switch a.Name {
+	case "value":
+		if a.Tensor == nil {
+			return errors.New("value is no tensor")
+		}
+		c, err = tensorConstant(a.Tensor)
+	case "value_float":
+		c = floatConstant(nil, float64(a.Float))
+	case "value_floats":
+		c = floatConstant([]int{len(a.Floats)})
+		for _, v := range a.Floats {
+			c.f = append(c.f, float64(v))
+		}
+	case "value_int":
+		c = intConstant(nil, a.Int)
+	case "value_ints":
+		c = intConstant([]int{len(a.Ints)}, a.Ints...)
+	default:
+		return fmt.Errorf("attribute %q is not supported", a.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return e.set(0, hostValue(c))
 }
 
 // lowerConstantOfShape: large ones are made on the device, as example models use them for weights.
