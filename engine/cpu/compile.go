@@ -8,7 +8,6 @@ import "C"
 import (
 	"fmt"
 	"math"
-	"slices"
 	"unsafe"
 
 	"netmend/engine"
@@ -315,21 +314,11 @@ func (c *compiler) add(reads, writes, inPlace []*buffer, emit func()) {
 
 // ends tells the plan what is fed and read, and remembers it.
 func (c *compiler) ends(f *engine.Func, values map[engine.TensorID]*value) function {
-	var fn function
-	add := func(ids []engine.TensorID) {
-		for _, id := range ids {
-			if id == engine.None || c.p.Tensors[id].Role != engine.Feed || slices.Contains(fn.feeds, id) {
-				continue
-			}
-			fn.feeds = append(fn.feeds, id)
-			fn.fed += c.p.Tensors[id].Len()
-			C.nm_feed(c.plan, (*C.float)(c.permanent[id].at), C.int64_t(c.p.Tensors[id].Len()))
-		}
+	fn := function{feeds: c.p.Feeds(f)}
+	for _, id := range fn.feeds {
+		fn.fed += c.p.Tensors[id].Len()
+		C.nm_feed(c.plan, (*C.float)(c.permanent[id].at), C.int64_t(c.p.Tensors[id].Len()))
 	}
-	for i := range f.Ops {
-		add(f.Ops[i].In)
-	}
-	add(f.Outputs)
 	for _, id := range f.Outputs {
 		t := &c.p.Tensors[id]
 		isInt := 0

@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -132,52 +133,15 @@ func (e *executable) Fetch(id engine.TensorID, values any) error {
 	return nil
 }
 
-// count checks a schedule and returns its number of steps.
-func (e *executable) count(s *engine.Schedule) (int, error) {
-	if e.plan == nil {
-		return 0, fmt.Errorf("cpu: run: the executable is closed")
-	}
-	if s.Func < 0 || s.Func >= len(e.funcs) {
-		return 0, fmt.Errorf("cpu: run: the program has %d functions, no number %d", len(e.funcs), s.Func)
-	}
-	f, n := e.p.Funcs[s.Func], s.Steps
-	switch {
-	case n < 0:
-		return 0, fmt.Errorf("cpu: run %q: %d steps", f.Name, n)
-	case f.Batch == 0 && len(s.Rows) > 0:
-		return 0, fmt.Errorf("cpu: run %q: %d rows for a function that takes none", f.Name, len(s.Rows))
-	case f.Batch > 0 && len(s.Rows)%f.Batch != 0:
-		return 0, fmt.Errorf("cpu: run %q: %d rows are no multiple of the batch of %d", f.Name, len(s.Rows), f.Batch)
-	case f.Batch > 0 && n != 0 && n != len(s.Rows)/f.Batch:
-		return 0, fmt.Errorf("cpu: run %q: %d rows are %d steps, not %d", f.Name, len(s.Rows), len(s.Rows)/f.Batch, n)
-	case f.Batch > 0:
-		n = len(s.Rows) / f.Batch
-	}
-	for i, r := range s.Rows {
-		if r < 0 || int(r) >= e.p.Rows {
-			return 0, fmt.Errorf("cpu: run %q: row %d (entry %d) of a data set of %d rows", f.Name, r, i, e.p.Rows)
-		}
-	}
-	for id := range s.Feeds {
-		if id < 0 || int(id) >= len(e.p.Tensors) || e.p.Tensors[id].Role != engine.Feed {
-			return 0, fmt.Errorf("cpu: run %q: tensor %d is no feed", f.Name, id)
-		}
-	}
-	for _, id := range e.funcs[s.Func].feeds {
-		t := &e.p.Tensors[id]
-		if have := len(s.Feeds[id]); have != n*t.Len() {
-			return 0, fmt.Errorf("cpu: run %q: feed %q: %d values for %d steps of shape %v, wants %d", f.Name, t.Name, have, n, t.Shape, n*t.Len())
-		}
-	}
-	return n, nil
-}
-
 // chunkValues bounds the feeds and outputs that one call to the plan carries: 8 MiB.
 const chunkValues = 1 << 20
 
 // Run executes the steps of a schedule.
 func (e *executable) Run(ctx context.Context, s engine.Schedule) (*engine.Result, error) {
-	n, err := e.count(&s)
+	if e.plan == nil {
+		return nil, errors.New("cpu: run: the executable is closed")
+	}
+	n, err := e.p.Steps(&s)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (d device[T]) Compile(p *engine.Program) (engine.Executable, error) {
 				kernels = append(kernels, k)
 			}
 		}
-		e.funcs = append(e.funcs, function{kernels: kernels, feeds: feedsOf(p, f)})
+		e.funcs = append(e.funcs, function{kernels: kernels, feeds: p.Feeds(f)})
 	}
 	return e, nil
 }

@@ -101,47 +101,9 @@ func convert[A, B int32 | float32 | float64](dst []A, src []B) {
 	}
 }
 
-// steps checks a schedule and returns its number of steps.
-func (e *executable[T]) steps(s *engine.Schedule) (int, error) {
-	if s.Func < 0 || s.Func >= len(e.funcs) {
-		return 0, fmt.Errorf("reference: run: the program has %d functions, no number %d", len(e.funcs), s.Func)
-	}
-	f := e.p.Funcs[s.Func]
-	n := s.Steps
-	switch {
-	case n < 0:
-		return 0, fmt.Errorf("reference: run %q: %d steps", f.Name, n)
-	case f.Batch == 0 && len(s.Rows) > 0:
-		return 0, fmt.Errorf("reference: run %q: %d rows for a function that takes none", f.Name, len(s.Rows))
-	case f.Batch > 0 && len(s.Rows)%f.Batch != 0:
-		return 0, fmt.Errorf("reference: run %q: %d rows are no multiple of the batch of %d", f.Name, len(s.Rows), f.Batch)
-	case f.Batch > 0 && n != 0 && n != len(s.Rows)/f.Batch:
-		return 0, fmt.Errorf("reference: run %q: %d rows are %d steps, not %d", f.Name, len(s.Rows), len(s.Rows)/f.Batch, n)
-	case f.Batch > 0:
-		n = len(s.Rows) / f.Batch
-	}
-	for i, r := range s.Rows {
-		if r < 0 || int(r) >= e.p.Rows {
-			return 0, fmt.Errorf("reference: run %q: row %d (entry %d) of a data set of %d rows", f.Name, r, i, e.p.Rows)
-		}
-	}
-	for id := range s.Feeds {
-		if id < 0 || int(id) >= len(e.p.Tensors) || e.p.Tensors[id].Role != engine.Feed {
-			return 0, fmt.Errorf("reference: run %q: tensor %d is no feed", f.Name, id)
-		}
-	}
-	for _, id := range e.funcs[s.Func].feeds {
-		t := &e.p.Tensors[id]
-		if have := len(s.Feeds[id]); have != n*t.Len() {
-			return 0, fmt.Errorf("reference: run %q: feed %q: %d values for %d steps of shape %v, wants %d", f.Name, t.Name, have, n, t.Shape, n*t.Len())
-		}
-	}
-	return n, nil
-}
-
 // Run executes the steps of a schedule.
 func (e *executable[T]) Run(ctx context.Context, s engine.Schedule) (*engine.Result, error) {
-	n, err := e.steps(&s)
+	n, err := e.p.Steps(&s)
 	if err != nil {
 		return nil, err
 	}

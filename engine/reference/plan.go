@@ -143,20 +143,3 @@ func (e *executable[T]) allocate(root []engine.TensorID, slabOf []int, pool [2]s
 		e.floats[i], e.ints[i] = e.floats[r], e.ints[r]
 	}
 }
-
-// feedsOf is the Feed tensors that a function reads.
-func feedsOf(p *engine.Program, f *engine.Func) []engine.TensorID {
-	var feeds []engine.TensorID
-	add := func(ids []engine.TensorID) {
-		for _, id := range ids {
-			if id != engine.None && p.Tensors[id].Role == engine.Feed && !slices.Contains(feeds, id) {
-				feeds = append(feeds, id)
-			}
-		}
-	}
-	for i := range f.Ops {
-		add(f.Ops[i].In)
-	}
-	add(f.Outputs)
-	return feeds
-}
