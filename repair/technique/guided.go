@@ -75,7 +75,7 @@ const (
 	minUpdates   = 8       // a shorter training does not tell a learning network from a dead one
 	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
-	patience     = 0.25    // of the budget without a better patch
+	patience     = 0.15    // of the budget without a better patch
 	minPatience  = 3.0     // faulty trainings
 	goodScore    = 0.9     // of the metric's best, or a tenth of the faulty error: what is worse is searched on to the end of the budget
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
