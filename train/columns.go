@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"netmend/data"
+	"netmend/engine"
 	"netmend/onnx"
 )
 
@@ -194,12 +195,17 @@ func encode(raw data.Array, output string, out []int, axis int, loss Loss) (targ
 	f.Shape = append([]int{raw.Rows()}, out...)
 	t.array = f
 	t.binary, t.normalised = true, true
-	n := size
-	for i := 0; i < len(f.Float); i += n {
+	for _, v := range f.Float {
+		t.binary = t.binary && (v == 0 || v == 1)
+	}
+	inner := engine.Len(out[axis:]) // axis counts the batch, out does not
+	for at := range f.Float {
+		if at/inner%out[axis-1] != 0 { // no class 0: not the first of its position
+			continue
+		}
 		sum := 0.0
-		for _, v := range f.Float[i : i+n] {
-			sum += float64(v)
-			t.binary = t.binary && (v == 0 || v == 1)
+		for k := range out[axis-1] {
+			sum += float64(f.Float[at+k*inner])
 		}
 		t.normalised = t.normalised && math.Abs(sum-1) < 1e-5
 	}

@@ -54,18 +54,64 @@ type scorer struct {
 	metric    Metric
 	topK      int
 	threshold float64 // of a binary decision: 0.5 for probabilities, 0 for logits
+	semantics Semantics
 }
 
 func newScorer(r Recipe) scorer {
-	s := scorer{metric: r.Metric, topK: r.TopK, threshold: 0.5}
+	s := scorer{metric: r.Metric, topK: r.TopK, threshold: 0.5, semantics: r.Semantics}
 	if r.Loss.FromLogits && r.Loss.Name == "binary_crossentropy" {
 		s.threshold = 0
 	}
 	return s
 }
 
-// score computes the metric of predictions (n samples of cols values; axis 1 holds the classes, inner values behind each) against the
-// rows of target. A prediction that is not finite makes the score the metric's worst.
+// layout is how a sample's values lie: index (o·classes + k)·inner + i holds class k of position o·inner + i. A position is what has one
+// class: the whole sample of a classifier, a pixel of a segmentation, a step of a sequence.
+type layout struct{ size, classes, inner, positions int }
+
+func layoutOf(shape []int, s Semantics) layout {
+	l := layout{size: 1, classes: 1, inner: 1}
+	axis := classAxis(append([]int{1}, shape...), s) - 1
+	for i, d := range shape {
+		l.size *= d
+		if i == axis {
+			l.classes = d
+		}
+		if i > axis {
+			l.inner *= d
+		}
+	}
+	l.positions = l.size / max(1, l.classes)
+	return l
+}
+
+// byElement says that every output value is judged on its own.
+func (s scorer) byElement(l layout) bool {
+	switch s.metric {
+	case MAE, MSE, Angle, BinaryAccuracy:
+		return true
+	case Accuracy, F1:
+		return l.classes == 1
+	}
+	return false
+}
+
+// check says whether the metric can judge samples of a shape against targets of so many values per sample.
+func (s scorer) check(shape []int, values int) error {
+	l := layoutOf(shape, s.semantics)
+	switch {
+	case s.metric == Angle && (l.size != 2 || values != 2):
+		return fmt.Errorf("train: metric angle needs two angles per sample, got %d values and targets of %d", l.size, values)
+	case s.byElement(l) && (values == l.size || values == 1 && s.metric != F1):
+	case !s.byElement(l) && (values == l.positions || values == l.size):
+	default:
+		return fmt.Errorf("train: metric %s: targets have %d values per sample, outputs %d in shape %v", s.metric, values, l.size, shape)
+	}
+	return nil
+}
+
+// score computes the metric of predictions (samples of a shape, one after the other) against the rows of target. A prediction that is not
+// finite makes the score the metric's worst.
 func (s scorer) score(pred []float64, shape []int, target *data.Array, rows []int32) (float64, error) {
 	if len(rows) == 0 {
 		return math.NaN(), nil
@@ -75,41 +121,32 @@ func (s scorer) score(pred []float64, shape []int, target *data.Array, rows []in
 			return s.metric.Worst(), nil
 		}
 	}
-	size := 1
-	for _, d := range shape {
-		size *= d
+	if err := s.check(shape, target.RowSize()); err != nil {
+		return 0, err
 	}
-	t := targetRows{target}
-	switch s.metric {
-	case MAE, MSE, Angle, BinaryAccuracy:
-		return s.elementwise(pred, size, t, rows)
-	case Accuracy:
-		if size == 1 {
-			return s.elementwise(pred, size, t, rows)
-		}
+	l, t := layoutOf(shape, s.semantics), targetRows{target}
+	switch {
+	case !s.byElement(l):
+		return s.classes(pred, l, t, rows), nil
+	case s.metric == F1:
+		return s.binaryF1(pred, l.size, t, rows), nil
 	}
-	if s.metric == F1 && size == 1 {
-		return s.binaryF1(pred, t, rows), nil
-	}
-	if len(shape) != 1 {
-		return 0, fmt.Errorf("train: metric %s needs an output of one row per sample, got samples of shape %v", s.metric, shape)
-	}
-	return s.classes(pred, size, t, rows), nil
+	return s.elementwise(pred, l.size, t, rows), nil
 }
 
 // targetRows reads targets of any encoding.
 type targetRows struct{ *data.Array }
 
-// class is the class of a row: the index itself, or the largest of a dense row.
-func (t targetRows) class(row int32) float64 {
-	n := t.RowSize()
-	if n == 1 {
-		return t.at(row, 0)
+// class is the class of a row's position: the index itself, or the largest of dense values.
+func (t targetRows) class(row int32, position int, l layout) float64 {
+	if t.RowSize() == l.positions {
+		return t.at(row, position)
 	}
+	at := func(k int) float64 { return t.at(row, (position/l.inner*l.classes+k)*l.inner+position%l.inner) }
 	best := 0
-	for i := 1; i < n; i++ {
-		if t.at(row, i) > t.at(row, best) {
-			best = i
+	for k := 1; k < l.classes; k++ {
+		if at(k) > at(best) {
+			best = k
 		}
 	}
 	return float64(best)
@@ -134,17 +171,11 @@ func (t targetRows) dense(row int32, i, size int) float64 {
 	return 0
 }
 
-func (s scorer) elementwise(pred []float64, size int, t targetRows, rows []int32) (float64, error) {
-	if n := t.RowSize(); n != size && n != 1 {
-		return 0, fmt.Errorf("train: metric %s: targets have %d values per sample, outputs %d", s.metric, n, size)
-	}
+func (s scorer) elementwise(pred []float64, size int, t targetRows, rows []int32) float64 {
 	sum := 0.0
 	for i, row := range rows {
 		p := pred[i*size : (i+1)*size]
 		if s.metric == Angle {
-			if size != 2 {
-				return 0, fmt.Errorf("train: metric angle needs two angles per sample, got %d values", size)
-			}
 			sum += gazeAngle(p[0], p[1], t.at(row, 0), t.at(row, 1)) * float64(size)
 			continue
 		}
@@ -162,7 +193,7 @@ func (s scorer) elementwise(pred []float64, size int, t targetRows, rows []int32
 			}
 		}
 	}
-	return sum / float64(len(rows)*size), nil
+	return sum / float64(len(rows)*size)
 }
 
 // gazeAngle is the angle between the directions of two pairs of angles, as the loss "angle" computes it.
@@ -171,10 +202,10 @@ func gazeAngle(a, b, c, d float64) float64 {
 	return math.Acos(min(max(dot, -angleClip), angleClip))
 }
 
-func (s scorer) binaryF1(pred []float64, t targetRows, rows []int32) float64 {
+func (s scorer) binaryF1(pred []float64, size int, t targetRows, rows []int32) float64 {
 	tp, wrong := 0.0, 0.0
-	for i, row := range rows {
-		p, y := pred[i] > s.threshold, t.at(row, 0) > 0.5
+	for i, v := range pred {
+		p, y := v > s.threshold, t.at(rows[i/size], i%size) > 0.5
 		switch {
 		case p && y:
 			tp++
@@ -194,12 +225,15 @@ func f1(tp, wrong float64) float64 {
 }
 
 // classes is the metrics over argmax and ranks.
-func (s scorer) classes(pred []float64, size int, t targetRows, rows []int32) float64 {
+func (s scorer) classes(pred []float64, l layout, t targetRows, rows []int32) float64 {
 	hits := 0.0
-	tp, wrong := make([]float64, size), make([]float64, size)
-	for i, row := range rows {
-		p := pred[i*size : (i+1)*size]
-		c := t.class(row)
+	tp, wrong, p := make([]float64, l.classes), make([]float64, l.classes), make([]float64, l.classes)
+	for i := range len(rows) * l.positions {
+		sample, position := i/l.positions, i%l.positions
+		for k := range p {
+			p[k] = pred[sample*l.size+(position/l.inner*l.classes+k)*l.inner+position%l.inner]
+		}
+		c := t.class(rows[sample], position, l)
 		best := 0
 		for k, v := range p {
 			if v > p[best] {
@@ -216,14 +250,14 @@ func (s scorer) classes(pred []float64, size int, t targetRows, rows []int32) fl
 			continue
 		}
 		wrong[best]++
-		if k := int(c); float64(k) == c && k >= 0 && k < size {
+		if k := int(c); float64(k) == c && k >= 0 && k < l.classes {
 			wrong[k]++
 		}
 	}
 	if s.metric != F1 {
-		return hits / float64(len(rows))
+		return hits / float64(len(rows)*l.positions)
 	}
-	if size == 2 {
+	if l.classes == 2 {
 		return f1(tp[1], wrong[1])
 	}
 	sum, present := 0.0, 0.0

@@ -212,6 +212,9 @@ func (p *plan) addFuncs(m *onnx.Model, r Recipe, d data.Splits, probe bool) erro
 		if err != nil {
 			return err
 		}
+		if err := newScorer(r).check(shape[1:], raw.RowSize()); err != nil {
+			return err
+		}
 		p.targets, p.outShapes = append(p.targets, t), append(p.outShapes, shape[1:])
 		ty := engine.Float
 		if t.array.IsInt() {
