@@ -146,8 +146,9 @@ func (o Optimizer) check() error {
 	if !finiteNonNegative(o.LearningRate) {
 		return fmt.Errorf("optimizer: learning_rate %v must be finite and not negative", o.LearningRate)
 	}
-	for name, v := range o.fields() {
-		belongs := slices.Contains(optimizerFields[o.Name], name)
+	fields := o.fields()
+	for _, name := range keys(fields) {
+		v, belongs := fields[name], slices.Contains(optimizerFields[o.Name], name)
 		switch v := v.(type) {
 		case *float64:
 			if !belongs && *v != 0 {
@@ -162,9 +163,9 @@ func (o Optimizer) check() error {
 			}
 		}
 	}
-	for name, v := range map[string]float64{"beta1": o.Beta1, "beta2": o.Beta2, "rho": o.Rho} {
-		if v > 1 {
-			return fmt.Errorf("optimizer: %s %v must be at most 1", name, v)
+	for _, n := range []named{{"beta1", o.Beta1}, {"beta2", o.Beta2}, {"rho", o.Rho}} {
+		if n.value > 1 {
+			return fmt.Errorf("optimizer: %s %v must be at most 1", n.field, n.value)
 		}
 	}
 	return nil

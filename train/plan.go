@@ -89,9 +89,10 @@ func (p *plan) addParams(m *onnx.Model, r Recipe) error {
 	if err != nil {
 		return err
 	}
-	known := make(map[string]bool)
+	if err := checkNames(m, r, params); err != nil {
+		return err
+	}
 	for _, q := range params {
-		known[q.Name] = true
 		_, named := r.Initializers[q.Name]
 		if q.Role == lower.Fixed && !named { // a constant, unless the recipe knows it as a weight
 			continue
@@ -114,11 +115,35 @@ func (p *plan) addParams(m *onnx.Model, r Recipe) error {
 	if !slices.ContainsFunc(p.params, func(x param) bool { return x.trained }) {
 		return errors.New("train: the model has no weights to train")
 	}
-	for field, names := range map[string][]string{"initializers": keys(r.Initializers), "regularizers": keys(r.Regularizers), "frozen": r.Frozen} {
-		for _, name := range names {
-			if !known[name] {
-				return fmt.Errorf("train: recipe: %s: the model has no weight %q", field, name)
+	return nil
+}
+
+// checkNames refuses what a recipe says of weights and nodes that are not there or cannot have it.
+func checkNames(m *onnx.Model, r Recipe, params []lower.Param) error {
+	role := make(map[string]lower.Role)
+	for _, q := range params {
+		role[q.Name] = q.Role
+	}
+	for _, s := range []struct {
+		field string
+		names []string
+	}{{"initializers", keys(r.Initializers)}, {"regularizers", keys(r.Regularizers)}, {"frozen", r.Frozen}} {
+		for _, name := range s.names {
+			if _, ok := role[name]; !ok {
+				return fmt.Errorf("train: recipe: %s: the model has no weight %q", s.field, name)
 			}
+		}
+	}
+	for _, name := range keys(r.Regularizers) {
+		_, made := r.Initializers[name]
+		switch k := role[name]; {
+		case k == lower.RunningMean, k == lower.RunningVar, k == lower.Fixed && !made:
+			return fmt.Errorf("train: recipe: regularizers: %q is a %s, which is not trained", name, k)
+		}
+	}
+	for _, name := range keys(r.Dropout) {
+		if !slices.ContainsFunc(m.Graph.Nodes, func(n *onnx.Node) bool { return n.OpType == "Dropout" && n.Label() == name }) {
+			return fmt.Errorf("train: recipe: dropout: the model has no Dropout node %q", name)
 		}
 	}
 	return nil

@@ -242,8 +242,8 @@ func (r Recipe) Check() error {
 	if !slices.Contains(LossNames, r.Loss.Name) {
 		return fmt.Errorf("loss %q is not known: one of %v", r.Loss.Name, LossNames)
 	}
-	if r.Loss.Name == "huber" && !(r.Loss.Delta > 0) {
-		return fmt.Errorf("loss huber: delta %v must be positive", r.Loss.Delta)
+	if !finite(r.Loss.Delta) || r.Loss.Name == "huber" && !(r.Loss.Delta > 0) {
+		return fmt.Errorf("loss %s: delta %v must be positive and finite", r.Loss.Name, r.Loss.Delta)
 	}
 	if !slices.Contains(Metrics, r.Metric) {
 		return fmt.Errorf("metric %q is not known: one of %v", r.Metric, Metrics)
@@ -286,10 +286,12 @@ func (r Recipe) checkMaps() error {
 }
 
 func (r Recipe) checkLimits() error {
-	for name, v := range map[string]float64{"value": r.GradientClip.Value, "norm": r.GradientClip.Norm, "global_norm": r.GradientClip.GlobalNorm} {
-		if !finiteNonNegative(v) {
-			return fmt.Errorf("gradient_clip: %s %v must be finite and not negative", name, v)
-		}
+	c := r.GradientClip
+	if err := nonNegative("gradient_clip", []named{{"value", c.Value}, {"norm", c.Norm}, {"global_norm", c.GlobalNorm}}); err != nil {
+		return err
+	}
+	if err := nonNegative("early_stopping", []named{{"min_delta", r.EarlyStopping.MinDelta}}); err != nil {
+		return err
 	}
 	if s := r.EarlyStopping; s.Patience < 0 || s.Patience > 0 && s.Monitor != "loss" && s.Monitor != "metric" {
 		return fmt.Errorf("early_stopping: patience %d must not be negative, monitor %q must be loss or metric", s.Patience, s.Monitor)
@@ -298,7 +300,7 @@ func (r Recipe) checkLimits() error {
 		switch {
 		case p.Kind != "standardize" && p.Kind != "minmax" && p.Kind != "divide":
 			return fmt.Errorf("preprocessing step %d: kind %q is not known: standardize, minmax or divide", i+1, p.Kind)
-		case p.Kind == "divide" && (p.By == 0 || math.IsNaN(p.By) || math.IsInf(p.By, 0)):
+		case p.Kind == "divide" && p.By == 0, !finite(p.By):
 			return fmt.Errorf("preprocessing step %d: divide by %v", i+1, p.By)
 		case p.Part != "" && p.Part != "train" && p.Part != "test":
 			return fmt.Errorf("preprocessing step %d: part %q is not known: train or test", i+1, p.Part)
@@ -307,4 +309,22 @@ func (r Recipe) checkLimits() error {
 	return nil
 }
 
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
 func finiteNonNegative(v float64) bool { return v >= 0 && !math.IsInf(v, 0) }
+
+// named is a number of a recipe with its field.
+type named struct {
+	field string
+	value float64
+}
+
+// nonNegative says which number of a section is negative or not finite.
+func nonNegative(section string, list []named) error {
+	for _, n := range list {
+		if !finiteNonNegative(n.value) {
+			return fmt.Errorf("%s: %s %v must be finite and not negative", section, n.field, n.value)
+		}
+	}
+	return nil
+}

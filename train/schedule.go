@@ -28,6 +28,13 @@ func (s Schedule) check() error {
 	bad := func(field string, v any, want string) error {
 		return fmt.Errorf("schedule %s: %s %v must be %s", s.Name, field, v, want)
 	}
+	if s.Cooldown < 0 {
+		return bad("cooldown", s.Cooldown, "at least 0")
+	}
+	if err := nonNegative("schedule "+s.Name, []named{{"gamma", s.Gamma}, {"eta_min", s.EtaMin}, {"factor", s.Factor},
+		{"threshold", s.Threshold}, {"min_lr", s.MinLR}, {"eps", s.Eps}}); err != nil {
+		return err
+	}
 	switch s.Name {
 	case "":
 		return nil
@@ -37,7 +44,7 @@ func (s Schedule) check() error {
 		}
 		fallthrough
 	case "exponential":
-		if !(s.Gamma > 0) || math.IsInf(s.Gamma, 0) {
+		if s.Gamma == 0 {
 			return bad("gamma", s.Gamma, "positive")
 		}
 	case "cosine":

@@ -48,6 +48,9 @@ func New(m *onnx.Model, r Recipe, d data.Splits, o Options) (*Trainer, error) {
 	if len(d.Train) == 0 {
 		return nil, errors.New("train: no training rows")
 	}
+	if r.EarlyStopping.Patience > 0 && r.EarlyStopping.Monitor == "metric" && len(d.Search) == 0 {
+		return nil, errors.New("train: recipe: early_stopping: the metric cannot be monitored, there are no search rows; monitor the loss")
+	}
 	p, err := newPlan(m, r, d, o.Probe)
 	if err != nil {
 		return nil, err
