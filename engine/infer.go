@@ -155,6 +155,9 @@ var arity = [numKinds][2]int{Batch: {1, 1}, Unary: {1, 1}, UnaryGrad: {2, 2}, Bi
 	GatherGrad: {2, 2}, Cast: {1, 1}, OneHot: {1, 1}, ArgMax: {1, 1}, Lerp: {2, 2}, Update: {3, 6}, Moments: {1, 1}}
 
 func (p *Program) checkInputs(op *Op) error {
+	if op.Kind >= numKinds {
+		return fmt.Errorf("is not known")
+	}
 	if n := arity[op.Kind]; len(op.In) < n[0] || len(op.In) > n[1] {
 		return fmt.Errorf("%d inputs, wants %d to %d", len(op.In), n[0], n[1])
 	}
@@ -191,6 +194,9 @@ func (p *Program) checkInputs(op *Op) error {
 	case Update:
 		if op.Rule == nil {
 			return fmt.Errorf("no rule")
+		}
+		if op.Rule.Kind >= numRules {
+			return fmt.Errorf("rule %s is not known", op.Rule.Kind)
 		}
 	}
 	return nil
@@ -300,10 +306,13 @@ func convGradShapes(in [][]int, op *Op) ([][]int, []DType, error) {
 	if err == nil && !slices.Equal(y, in[0]) {
 		err = fmt.Errorf("dy has shape %v, wants %v", in[0], y)
 	}
-	if op.Kind == ConvDW && len(op.Out) == 2 {
-		return [][]int{w, {w[0]}}, []DType{Float, Float}, err
+	if err != nil {
+		return nil, nil, err
 	}
-	return [][]int{op.Shape}, []DType{Float}, err
+	if op.Kind == ConvDW && len(op.Out) == 2 {
+		return [][]int{w, {w[0]}}, []DType{Float, Float}, nil
+	}
+	return [][]int{op.Shape}, []DType{Float}, nil
 }
 
 // poolGradShape checks that the pool whose gradient op is gives the shape of its dy.

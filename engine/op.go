@@ -1,5 +1,7 @@
 package engine
 
+import "fmt"
+
 // Kind is the operation an Op performs. Below, y are outputs and x, w, … inputs in the order of Op.Out and Op.In; a name in brackets is
 // optional (None when absent); fields of Op that a kind reads are named. Shapes follow numpy; "channel" is axis 1 as in ONNX (NCHW).
 type Kind uint8
@@ -102,7 +104,15 @@ var kindNames = [numKinds]string{"Batch", "Unary", "UnaryGrad", "Binary", "Where
 	"LogSoftmax", "LogSoftmaxGrad", "Dropout", "Transpose", "Reshape", "Concat", "Slice", "Pad", "Gather", "GatherGrad", "Cast", "OneHot",
 	"ArgMax", "Lerp", "Update", "Moments"}
 
-func (k Kind) String() string { return kindNames[k] }
+func (k Kind) String() string { return nameOf(kindNames[:], "kind", k) }
+
+// nameOf is a name of a list, or the number where it has none.
+func nameOf[E ~uint8](names []string, what string, e E) string {
+	if int(e) < len(names) {
+		return names[e]
+	}
+	return fmt.Sprintf("%s %d", what, uint8(e))
+}
 
 func (k Kind) writesState() bool { return k == Lerp || k == Update }
 
@@ -174,7 +184,7 @@ var fnNames = [numFns]string{"NoFn", "Neg", "Abs", "Sign", "Exp", "Log", "Sqrt",
 	"GeluTanh", "Swish", "Mish", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Sum",
 	"Mean", "Prod"}
 
-func (f Fn) String() string { return fnNames[f] }
+func (f Fn) String() string { return nameOf(fnNames[:], "function", f) }
 
 // Unary, Binary and Reduces say where a function may stand.
 func (f Fn) Unary() bool   { return f >= Neg && f <= Mish }
@@ -249,7 +259,7 @@ const (
 
 var ruleNames = [numRules]string{"Linear", "Adam", "Adamax", "RMSprop", "Adagrad", "Adadelta"}
 
-func (k RuleKind) String() string { return ruleNames[k] }
+func (k RuleKind) String() string { return nameOf(ruleNames[:], "rule", k) }
 
 // Kinds, Fns and Rules list everything that a device has to know; tests of completeness go through them.
 func Kinds() []Kind     { return upTo(numKinds) }

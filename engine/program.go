@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -19,7 +20,7 @@ const (
 	Int                // int32: labels, indices
 )
 
-func (t DType) String() string { return [...]string{"float", "int"}[t] }
+func (t DType) String() string { return nameOf([]string{"float", "int"}, "type", t) }
 
 // Role says who writes a tensor and how long it lives.
 type Role uint8
@@ -32,7 +33,9 @@ const (
 	Constant             // Value, never written
 )
 
-func (r Role) String() string { return [...]string{"temp", "state", "data", "feed", "constant"}[r] }
+func (r Role) String() string {
+	return nameOf([]string{"temp", "state", "data", "feed", "constant"}, "role", r)
+}
 
 // Tensor describes one tensor. Dense, row-major at the interface; a device may keep it in any layout inside.
 type Tensor struct {
@@ -113,8 +116,11 @@ func (p *Program) Find(name string) TensorID {
 func (p *Program) Check() error {
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
-		if slices.Min(append([]int{0}, t.Shape...)) < 0 {
-			return fmt.Errorf("engine: tensor %d %q: negative dimension in shape %v", i, t.Name, t.Shape)
+		if t.Type > Int || t.Role > Constant {
+			return fmt.Errorf("engine: tensor %d %q: %v, %v", i, t.Name, t.Type, t.Role)
+		}
+		if !countable(t.Shape) {
+			return fmt.Errorf("engine: tensor %d %q: shape %v has a negative dimension or too many elements", i, t.Name, t.Shape)
 		}
 		if t.Role == Constant && len(t.Value) != t.Len() {
 			return fmt.Errorf("engine: constant %d %q: %d values for shape %v", i, t.Name, len(t.Value), t.Shape)
@@ -124,7 +130,10 @@ func (p *Program) Check() error {
 		}
 	}
 	owner := make(map[TensorID]*Func)
-	for _, f := range p.Funcs {
+	for i, f := range p.Funcs {
+		if f == nil || f.Batch < 0 {
+			return fmt.Errorf("engine: func %d is absent or has a negative batch", i)
+		}
 		written := make(map[TensorID]bool)
 		for i := range f.Ops {
 			if err := p.checkOp(f, &f.Ops[i], written, owner); err != nil {
@@ -141,6 +150,18 @@ func (p *Program) Check() error {
 		}
 	}
 	return nil
+}
+
+// countable says that a shape has no negative dimension and that its number of elements is an int with room for their bytes.
+func countable(shape []int) bool {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || d > math.MaxInt/8/max(1, n) {
+			return false
+		}
+		n *= max(1, d)
+	}
+	return true
 }
 
 func (p *Program) checkOp(f *Func, op *Op, written map[TensorID]bool, owner map[TensorID]*Func) error {
