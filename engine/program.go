@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -119,8 +118,8 @@ func (p *Program) Check() error {
 		if t.Type > Int || t.Role > Constant {
 			return fmt.Errorf("engine: tensor %d %q: %v, %v", i, t.Name, t.Type, t.Role)
 		}
-		if !countable(t.Shape) {
-			return fmt.Errorf("engine: tensor %d %q: shape %v has a negative dimension or too many elements", i, t.Name, t.Shape)
+		if slices.Min(append([]int{0}, t.Shape...)) < 0 {
+			return fmt.Errorf("engine: tensor %d %q: negative dimension in shape %v", i, t.Name, t.Shape)
 		}
 		if t.Role == Constant && len(t.Value) != t.Len() {
 			return fmt.Errorf("engine: constant %d %q: %d values for shape %v", i, t.Name, len(t.Value), t.Shape)
@@ -150,18 +149,6 @@ func (p *Program) Check() error {
 		}
 	}
 	return nil
-}
-
-// countable says that a shape has no negative dimension and that its number of elements is an int with room for their bytes.
-func countable(shape []int) bool {
-	n := 1
-	for _, d := range shape {
-		if d < 0 || d > math.MaxInt/8/max(1, n) {
-			return false
-		}
-		n *= max(1, d)
-	}
-	return true
 }
 
 func (p *Program) checkOp(f *Func, op *Op, written map[TensorID]bool, owner map[TensorID]*Func) error {
