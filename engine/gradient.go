@@ -197,6 +197,11 @@ func (g *differ) binary(op *Op, dy TensorID) {
 	case Pow:
 		if g.needs[a] {
 			da = g.Mul(dy, g.Mul(c, g.Binary(Pow, a, g.Affine(c, 1, -1))))
+			if t := &g.p.Tensors[c]; t.Role != Constant || slices.Contains(t.Value, 0) {
+				// a^0 is 1 everywhere, at 0 too, where the formula gives 0·Inf (PyTorch's pow_backward).
+				zero := g.Scalar(0)
+				da = g.Where(g.Binary(Equal, c, zero), zero, da)
+			}
 		}
 		if g.needs[c] {
 			// d/dc a^c = a^c·log a, and 0 where a is 0 (its limit for c > 0).
