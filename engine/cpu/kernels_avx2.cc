@@ -16,4 +16,6 @@
 #define ROOTS_D 4
 #define ROOT_F(v) _mm256_storeu_ps((v), _mm256_sqrt_ps(_mm256_loadu_ps(v)))
 #define ROOT_D(v) _mm256_storeu_pd((v), _mm256_sqrt_pd(_mm256_loadu_pd(v)))
+// The products of the lower halves of 64-bit lanes.
+#define MUL32(a, b) _mm256_mul_epu32((__m256i)(a), (__m256i)(b))
 #include "kernels_all.h"

@@ -16,4 +16,6 @@
 #define ROOTS_D 8
 #define ROOT_F(v) _mm512_storeu_ps((v), _mm512_sqrt_ps(_mm512_loadu_ps(v)))
 #define ROOT_D(v) _mm512_storeu_pd((v), _mm512_sqrt_pd(_mm512_loadu_pd(v)))
+// The products of the lower halves of 64-bit lanes.
+#define MUL32(a, b) _mm512_mul_epu32((__m512i)(a), (__m512i)(b))
 #include "kernels_all.h"

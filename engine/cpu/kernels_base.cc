@@ -15,4 +15,6 @@
 #define ROOTS_D 2
 #define ROOT_F(v) _mm_storeu_ps((v), _mm_sqrt_ps(_mm_loadu_ps(v)))
 #define ROOT_D(v) _mm_storeu_pd((v), _mm_sqrt_pd(_mm_loadu_pd(v)))
+// The products of the lower halves of 64-bit lanes.
+#define MUL32(a, b) _mm_mul_epu32((__m128i)(a), (__m128i)(b))
 #include "kernels_all.h"
