@@ -1,6 +1,6 @@
 """Draws what a command printed as a terminal window, for the README.
 
-    make demo 2>&1 | python scripts/terminal_svg.py '$ make demo' > docs/demo.svg
+    scripts/demo.sh 2>/dev/null | python scripts/terminal_svg.py '$ make demo' > docs/demo.svg
 """
 
 import html

@@ -85,7 +85,11 @@ func runVerify(c *cli.Context) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(c.App.Writer, "%d values on %s and ONNX Runtime %s: largest difference %.2g\n", v.Values, v.Device, v.Runtime, worst)
+		says := "agree"
+		if !v.Agrees {
+			says = "disagree"
+		}
+		fmt.Fprintf(c.App.Writer, "%s and ONNX Runtime %s %s: %d values, largest difference %.2g\n", v.Device, v.Runtime, says, v.Values, worst)
 	}
 	if !v.Agrees {
 		return &failure{err: fmt.Errorf("outputs differ by %.3g, allowed are %.3g", worst, c.Float64("tolerance")), code: exitNoRepair}
