@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Convolutions through oneDNN. The batch is cut into one slice per thread, and every thread runs single-threaded primitives on its own
 // slice: there is no OpenMP team to wait for, and the slices depend on the number of threads alone. Activations are channels-last, which

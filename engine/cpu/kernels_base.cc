@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // The kernels for sse2.
 #include "kernels.hpp"

@@ -1,3 +1,5 @@
+// Elementwise kernels. The formulas are those of package engine; alpha is a, beta is b.
+
 // Square roots in place, rounded correctly as sqrtf is. A loop over sqrtf is not vectorised: it may have to set errno.
 static void roots(float *v, int64_t n) {
 	int64_t i = 0;
@@ -18,7 +20,6 @@ static void sqrt_(const float *x, float *y, int64_t n, double, double) {
 	}
 }
 
-// Elementwise kernels. The formulas are those of package engine; alpha is a, beta is b.
 
 #define UNARY_FLOAT(name, expr) \
 	static void name(const float *x_, float *y_, int64_t n, double a_, double b_) { \

@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Matrix products: oneDNN's sgemm on one thread per slice of the result, loops of our own for matrices that are smaller than its overhead.
 #include "kernels.hpp"

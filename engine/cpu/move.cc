@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Steps that put elements elsewhere. They work on words of 32 bits, which is what both element types are.
 #include "kernels.hpp"

@@ -1,4 +1,4 @@
-//go:build !cgo
+//go:build !cgo || !amd64
 
 package cpu
 
@@ -8,7 +8,7 @@ import (
 	"netmend/engine"
 )
 
-// New fails: this build has no cgo.
+// New fails: this build has no cgo, or is not for x86-64.
 func New(Options) (engine.Device, error) {
-	return nil, errors.New("cpu: this program was built without cgo, which the oneDNN device needs; use the reference device (engine/reference)")
+	return nil, errors.New("cpu: the oneDNN device needs a build with cgo for x86-64; use the reference device")
 }

@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Batch norm over (rows, channels). Ioffe and Szegedy 2015, algorithm 1 and section 3.
 #include "kernels.hpp"

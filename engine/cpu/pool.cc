@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Pools over channels-last tensors: the innermost loop is over channels, a sample belongs to one thread.
 #include "kernels.hpp"

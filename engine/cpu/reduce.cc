@@ -1,4 +1,4 @@
-//go:build cgo
+//go:build cgo && amd64
 
 // Steps of reductions and of operations along one axis. Long sums are cut into pieces whose number depends on the shape alone and whose
 // results are added in order: the bits do not depend on the number of threads.
