@@ -6,7 +6,7 @@ type Outcome string
 const (
 	Completed   Outcome = "completed"
 	Stopped     Outcome = "stopped"       // early stopping ended it
-	Diverged    Outcome = "diverged"      // the loss or a weight became non-finite
+	Diverged    Outcome = "diverged"      // the loss became non-finite
 	OutOfMemory Outcome = "out_of_memory" // the device could not hold it
 	Failed      Outcome = "failed"        // the graph, the recipe and the data do not go together
 	Interrupted Outcome = "interrupted"
