@@ -66,9 +66,14 @@ func inputColumns(m *onnx.Model, r Recipe, d data.Splits) ([]column, error) {
 	return cols, nil
 }
 
-// ModelInputs are a data set's inputs as the model takes them: in its shapes and element types, under the names of the graph's inputs.
-func ModelInputs(m *onnx.Model, set data.Set) ([]data.Array, error) {
-	cols, err := inputColumns(m, Recipe{}, data.Splits{Set: set})
+// ModelInputs are a data set's inputs as the model takes them: preprocessed by a recipe (the zero Recipe: not), in the model's shapes and
+// element types, under the names of the graph's inputs. What preprocessing fits is fitted on all rows.
+func ModelInputs(m *onnx.Model, r Recipe, set data.Set) ([]data.Array, error) {
+	all := make([]int32, set.Rows())
+	for i := range all {
+		all[i] = int32(i)
+	}
+	cols, err := inputColumns(m, r, data.Splits{Set: set, Train: all})
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "compare netmend's outputs for a model with ONNX Runtime's", ArgsUsage: "MODEL.onnx",
-		Description: "Both compute in inference form. Inputs are rows of --data where it is given, else random numbers.",
+		Description: "Both compute in inference form. Inputs are rows of --data where it is given, preprocessed as the recipe in a repaired model's metadata says, else random numbers.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data", Usage: "data set whose first rows are the inputs"},
 			&cli.IntFlag{Name: "rows", Value: 16, Usage: "number of `ROWS`"},
@@ -107,7 +107,13 @@ func verifyInputs(c *cli.Context, m *onnx.Model) (map[string]data.Array, error) 
 		if err != nil {
 			return nil, err
 		}
-		cols, err := train.ModelInputs(m, src.Train)
+		var recipe train.Recipe // of a repaired model: its preprocessing gives the inputs that the model knows
+		if raw, ok := m.Meta(repair.MetaRecipe); ok {
+			if recipe, err = train.ParseRecipe([]byte(raw)); err != nil {
+				return nil, fmt.Errorf("metadata %s: %w", repair.MetaRecipe, err)
+			}
+		}
+		cols, err := train.ModelInputs(m, recipe, src.Train)
 		if err != nil {
 			return nil, err
 		}
