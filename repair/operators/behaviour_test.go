@@ -120,7 +120,7 @@ func TestRecognition(t *testing.T) {
 // infer runs a model on the search rows of a subject.
 func infer(t *testing.T, s repair.Subject, m *onnx.Model, change func(a *data.Array)) []float32 {
 	t.Helper()
-	arrays, err := train.ModelInputs(s.Model, s.Data.Set)
+	arrays, err := train.ModelInputs(s.Model, train.Recipe{}, s.Data.Set)
 	if err != nil {
 		t.Fatal(err)
 	}
