@@ -3,7 +3,7 @@
 GO      ?= go
 BIN     := bin/netmend
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-.PHONY: all build deps test check demo bench clean
+.PHONY: all build deps test check demo clean
 
 all: build
 

@@ -41,7 +41,6 @@ const (
 	activationNone   = ""
 	activationSoft   = "Softmax"
 	activationLogSig = "Sigmoid"
-	activationLogSM  = "LogSoftmax"
 )
 
 // Sparse says whether a loss wants class indices instead of dense targets.
