@@ -14,6 +14,7 @@ import scipy
 from scipy import stats
 from scipy.stats import PermutationMethod
 import statsmodels
+import statsmodels.api as sm
 from statsmodels.stats.multitest import multipletests
 
 rng = np.random.default_rng(20240611)
@@ -139,9 +140,29 @@ def moments():
     return out
 
 
+def glm():
+    """DeepCrime's test: metric ~ 1 + flag, Gaussian family, identity link, as statsmodels fits it."""
+    own = np.random.default_rng(7)  # the other sections keep their samples
+    out = []
+    for name, x, y in [
+        ("worse", own.normal(0.98, 0.003, 20).round(4), own.normal(0.95, 0.02, 20).round(4)),
+        ("alike", own.normal(0.98, 0.003, 20).round(4), own.normal(0.98, 0.003, 20).round(4)),
+        ("close to the level", own.normal(0, 1, 20).round(4), own.normal(0.6, 1, 20).round(4)),
+        ("unequal sizes", own.normal(5, 1, 7).round(4), own.normal(3, 2, 12).round(4)),
+        ("two each", np.array([0.1, 0.2]), np.array([0.4, 0.7])),
+        ("one group constant", np.full(5, 0.1), np.array([0.9, 0.95, 0.91, 0.1, 0.93])),
+    ]:
+        flag = np.r_[np.zeros(len(x)), np.ones(len(y))]
+        r = sm.GLM(np.r_[x, y], sm.add_constant(flag)).fit()
+        out.append({"name": name, "x": x.tolist(), "y": y.tolist(), "coefficient": float(r.params[1]), "error": float(r.bse[1]),
+                    "z": float(r.tvalues[1]), "p": float(r.pvalues[1])})
+    return out
+
+
 golden = {
     "made_with": f"numpy {np.__version__}, scipy {scipy.__version__}, statsmodels {statsmodels.__version__}",
     "wilcoxon": wilcoxon(), "mann_whitney": mann_whitney(), "bootstrap": bootstrap(), "holm": holm(), "moments": moments(),
+    "glm": glm(),
 }
 with open(sys.argv[1], "w") as f:
     sections = ",\n".join(f"{json.dumps(k)}: " + (json.dumps(v) if isinstance(v, str) else "[\n" + ",\n".join(json.dumps(c) for c in v) + "\n]")

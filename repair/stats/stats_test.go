@@ -37,6 +37,11 @@ type golden struct {
 		SD           *float64
 		Quantiles    [][2]float64
 	}
+	GLM []struct {
+		Name                     string
+		X, Y                     []float64
+		Coefficient, Error, Z, P float64
+	}
 }
 
 func readGolden(t *testing.T) golden {
