@@ -1,13 +1,9 @@
 package study
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"netmend/repair"
 	"netmend/repair/technique"
@@ -15,9 +11,6 @@ import (
 
 // journalVersion changes when lines are written or techniques ask differently, so that an old journal is refused and not misread.
 const journalVersion = 1
-
-// maxLine bounds one line of a journal: a patch of some thousand edits fits.
-const maxLine = 16 << 20
 
 // header is the first line of a journal: everything that decides what the following lines say.
 type header struct {
@@ -54,92 +47,25 @@ type runLine struct {
 	Seconds float64         `json:"seconds"`
 }
 
-// journal is an append-only file of JSON lines. A line counts when its newline is on the disk.
+// journal is the study's Lines with what they hold.
 type journal struct {
-	f      *os.File
+	*Lines
 	trials []trialLine // read from the file, in order
 	runs   []runLine
 }
 
-// createJournal starts a new file; one that is there already is an error, since it holds a study that can be gone on with.
+// createJournal starts a new file.
 func createJournal(path string, h header) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("study: journal %s is there already: resume it, or remove it to begin anew", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("study: journal: %w", err)
-	}
-	j := &journal{f: f}
-	if err := errors.Join(lock(f), j.append(h)); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return j, nil
+	lines, err := CreateLines(path, h)
+	return &journal{Lines: lines}, err
 }
 
-// openJournal reads a file to go on with it. A last line without its end, which a kill leaves behind, is cut off.
+// openJournal reads a file to go on with it.
 func openJournal(path string, h header) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("study: journal to resume: %w", err)
-	}
-	j := &journal{f: f}
-	if err := lock(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	end, err := j.read(path, h)
-	if err == nil {
-		err = f.Truncate(end)
-	}
-	if err == nil {
-		_, err = f.Seek(end, io.SeekStart)
-	}
-	if err == nil && end == 0 { // killed before the header was whole
-		err = j.append(h)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return j, nil
-}
-
-// read takes in all whole lines and says where they end.
-func (j *journal) read(path string, want header) (int64, error) {
-	r := bufio.NewReaderSize(j.f, 1<<16)
-	end := int64(0)
-	for n := 1; ; n++ {
-		line, err := readLine(r)
-		if err == io.EOF {
-			return end, nil
-		}
-		if err == nil {
-			err = j.take(line, n, want)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("study: journal %s, line %d: %w", path, n, err)
-		}
-		end += int64(len(line)) + 1
-	}
-}
-
-// readLine gives a line without its newline; io.EOF at the end and for a line that has none.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case len(line) > maxLine:
-			return nil, fmt.Errorf("longer than %d bytes", maxLine)
-		case err == nil:
-			return line[:len(line)-1], nil
-		case err != bufio.ErrBufferFull:
-			return nil, err
-		}
-	}
+	j := &journal{}
+	var err error
+	j.Lines, err = OpenLines(path, h, func(line []byte, n int) error { return j.take(line, n, h) })
+	return j, err
 }
 
 func (j *journal) take(line []byte, n int, want header) error {
@@ -203,23 +129,3 @@ func (h header) differs(want header) error {
 	}
 	return nil
 }
-
-// append writes a line and waits until it is on the disk.
-func (j *journal) append(line any) error {
-	raw, err := json.Marshal(line)
-	if err != nil {
-		return fmt.Errorf("study: journal: %w", err)
-	}
-	if bytes.IndexByte(raw, '\n') >= 0 || len(raw) > maxLine {
-		return fmt.Errorf("study: journal: a line of %d bytes cannot be written", len(raw))
-	}
-	if _, err := j.f.Write(append(raw, '\n')); err != nil {
-		return fmt.Errorf("study: journal: %w", err)
-	}
-	if err := j.f.Sync(); err != nil {
-		return fmt.Errorf("study: journal: %w", err)
-	}
-	return nil
-}
-
-func (j *journal) close() error { return j.f.Close() }

@@ -137,7 +137,7 @@ func (m *minimizer) score(ctx context.Context, p repair.Patch) ([]float64, error
 }
 
 func (m *minimizer) run(ctx context.Context, p repair.Patch, i int) (runLine, error) {
-	r, err := m.session.whole(ctx, string(Minimizing), p, seedFor(m.Seed, string(Minimizing), i), nil)
+	r, err := m.session.whole(ctx, string(Minimizing), p, SeedFor(m.Seed, string(Minimizing), i), nil)
 	if err == nil {
 		m.done++
 		m.report(Progress{Phase: Minimizing, Done: m.done})

@@ -111,7 +111,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	defer s.j.close()
+	defer s.j.Close()
 	patch, found, err := s.searchFor(ctx)
 	if err == nil && found {
 		patch, err = s.minimize(ctx, patch)
@@ -224,8 +224,8 @@ func hashInts(h hash.Hash, values ...int) {
 	}
 }
 
-// seedFor derives the seeds of a study's parts from its own: 31 bits, so that every JSON reader keeps them.
-func seedFor(seed uint64, part string, i int) uint64 {
+// SeedFor derives the seeds of a run's parts from its own: 31 bits, so that every JSON reader keeps them.
+func SeedFor(seed uint64, part string, i int) uint64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", part, seed, i))
 	return binary.LittleEndian.Uint64(sum[:]) & (1<<31 - 1)
 }
@@ -234,7 +234,7 @@ func seedFor(seed uint64, part string, i int) uint64 {
 func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 	space := s.Operators.Space(s.search)
 	t, err := technique.New(s.Technique, technique.Setup{Subject: s.search, Space: space, Operators: s.Operators,
-		Seed: seedFor(s.Seed, "search", 0), Keys: s.Keys})
+		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys})
 	if err != nil {
 		return nil, false, err
 	}
@@ -301,7 +301,7 @@ func (s *session) next(ctx context.Context, p technique.Proposal) (line trialLin
 	if line.State == technique.Cut {
 		line.Used = 1
 	}
-	return line, false, s.j.append(line)
+	return line, false, s.j.Append(line)
 }
 
 func sameProposal(a, b technique.Proposal) bool {

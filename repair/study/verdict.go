@@ -86,7 +86,7 @@ func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Re
 	var faulty, repaired []float64
 	var best runLine
 	for i := range s.Seeds {
-		seed := seedFor(s.Seed, string(Judging), i)
+		seed := SeedFor(s.Seed, string(Judging), i)
 		a, err := s.whole(ctx, string(Judging), nil, seed, nil)
 		if err != nil {
 			return Report{}, err
@@ -126,7 +126,7 @@ func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Re
 
 // judgeFaulty trains the faulty subject once for the report of a search that found nothing.
 func (s *session) judgeFaulty(ctx context.Context, r *Report) error {
-	seed := seedFor(s.Seed, string(Judging), 0)
+	seed := SeedFor(s.Seed, string(Judging), 0)
 	a, err := s.whole(ctx, string(Judging), nil, seed, nil)
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 	if err != nil {
 		return err
 	}
-	iv, err := stats.BootstrapMean(diff, 0.95, bootstrapResamples, seedFor(s.Seed, "bootstrap", 0), stats.BCa)
+	iv, err := stats.BootstrapMean(diff, 0.95, bootstrapResamples, SeedFor(s.Seed, "bootstrap", 0), stats.BCa)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (s *session) whole(ctx context.Context, kind string, p repair.Patch, seed u
 		return runLine{}, err
 	}
 	r.Seconds = s.Clock().Sub(began).Seconds()
-	if err := s.j.append(r); err != nil {
+	if err := s.j.Append(r); err != nil {
 		return runLine{}, err
 	}
 	s.runs[key] = r
