@@ -81,7 +81,10 @@ type Edit struct {
 func (e Edit) String() string { return fmt.Sprintf("%s(%s) = %s", e.Operator, e.Target, e.Value) }
 
 // Key is what at most one edit of a patch has: operator and target.
-type Key struct{ Operator, Target string }
+type Key struct {
+	Operator string `json:"operator"`
+	Target   string `json:"target"`
+}
 
 // Key of the edit.
 func (e Edit) Key() Key { return Key{e.Operator, e.Target} }

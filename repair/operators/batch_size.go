@@ -2,7 +2,7 @@ package operators
 
 import "netmend/repair"
 
-// batchSize sets the batch size to one of the published space; sizes beyond the training rows would all be the same.
+// batchSize sets the batch size to one of the published space; sizes beyond the training rows would all be the same. A patch may set any other number.
 var batchSize = operator{
 	name: "batch_size", noun: "batch size",
 	doc: "sets the batch size",
@@ -16,6 +16,7 @@ var batchSize = operator{
 		now := repair.Num(float64(v.Recipe.BatchSize))
 		return []repair.Slot{{Target: recipeTarget, Domain: with(d, now), Current: now}}
 	},
+	accepts: wholeFrom1,
 	apply: func(v *view, _ repair.Slot, value repair.Value) error {
 		v.Recipe.BatchSize = int(value.Number)
 		return nil

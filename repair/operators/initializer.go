@@ -1,7 +1,11 @@
 package operators
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"netmend/onnx"
 	"netmend/repair"
@@ -17,7 +21,7 @@ var publishedInitializers = []string{"zeros", "ones", "constant", "random_normal
 // PyTorch: Kaiming's uniform and uniform).
 func (v *view) initializerOf(name string, bias bool) string {
 	if i, ok := v.Recipe.Initializers[name]; ok {
-		return i.Name
+		return initializerWord(i)
 	}
 	switch keras := v.Recipe.Semantics == train.Keras; {
 	case keras && bias:
@@ -59,21 +63,84 @@ func initializerSlots(v *view, bias bool, roles ...lower.Role) []repair.Slot {
 	return slots
 }
 
+// initializerWord names an initialiser; one with the distribution's parameters names those that are not Keras' defaults (mean 0, deviation
+// 0.05, from -0.05 to 0.05), as in random_normal(stddev=0.1): it is another one than random_normal.
+func initializerWord(i train.Initializer) string {
+	var parts []string
+	say := func(name string, value, usual float64) {
+		if value != usual {
+			parts = append(parts, name+"="+strconv.FormatFloat(value, 'g', -1, 64))
+		}
+	}
+	switch i.Name {
+	case "random_normal", "truncated_normal":
+		say("mean", i.Mean, 0)
+		say("stddev", cmp.Or(i.Stddev, usualSpread), usualSpread)
+	case "random_uniform":
+		if i.Minval != 0 || i.Maxval != 0 {
+			say("minval", i.Minval, -usualSpread)
+			say("maxval", i.Maxval, usualSpread)
+		}
+	}
+	if len(parts) == 0 {
+		return i.Name
+	}
+	return i.Name + "(" + strings.Join(parts, ",") + ")"
+}
+
+// usualSpread is Keras' default of a normal distribution's deviation and of half a uniform one's width.
+const usualSpread = 0.05
+
+// parseInitializer reads what initializerWord writes, false for anything else.
+func parseInitializer(word string) (train.Initializer, bool) {
+	name, rest, with := strings.Cut(word, "(")
+	i := train.Initializer{Name: name}
+	if !with {
+		return i, true
+	}
+	rest, closed := strings.CutSuffix(rest, ")")
+	if name == "random_uniform" {
+		i.Minval, i.Maxval = -usualSpread, usualSpread
+	}
+	fields := map[string]*float64{"mean": &i.Mean, "stddev": &i.Stddev, "minval": &i.Minval, "maxval": &i.Maxval}
+	for _, part := range strings.Split(rest, ",") {
+		key, text, _ := strings.Cut(part, "=")
+		number, err := strconv.ParseFloat(text, 64)
+		if err != nil || fields[key] == nil {
+			return i, false
+		}
+		*fields[key] = number
+	}
+	return i, closed && initializerWord(i) == word
+}
+
+// acceptsInitializer accepts distributions of the list with parameters of their own.
+func acceptsInitializer(_ *view, slot repair.Slot, value repair.Value) bool {
+	i, ok := parseInitializer(value.Text)
+	return ok && value.IsText && slot.Domain.Contains(repair.Word(i.Name))
+}
+
 func setInitializer(v *view, slot repair.Slot, value repair.Value) error {
-	v.setInitializer(slot.Target, train.Initializer{Name: value.Text})
+	i, ok := parseInitializer(value.Text)
+	if !ok {
+		return fmt.Errorf("initializer %q cannot be read", value.Text)
+	}
+	v.setInitializer(slot.Target, i)
 	return nil
 }
 
 var kernelInitializer = operator{
 	name: "kernel_initializer", noun: "kernel initializer",
-	doc:   "changes what the kernel of a dense or convolutional layer starts with",
-	slots: func(v *view) []repair.Slot { return initializerSlots(v, false, lower.Kernel, lower.Embedding) },
-	apply: setInitializer,
+	doc:     "changes what the kernel of a dense or convolutional layer starts with",
+	slots:   func(v *view) []repair.Slot { return initializerSlots(v, false, lower.Kernel, lower.Embedding) },
+	accepts: acceptsInitializer,
+	apply:   setInitializer,
 }
 
 var biasInitializer = operator{
 	name: "bias_initializer", noun: "bias initializer",
-	doc:   "changes what the bias of a dense or convolutional layer starts with",
-	slots: func(v *view) []repair.Slot { return initializerSlots(v, true, lower.Bias) },
-	apply: setInitializer,
+	doc:     "changes what the bias of a dense or convolutional layer starts with",
+	slots:   func(v *view) []repair.Slot { return initializerSlots(v, true, lower.Bias) },
+	accepts: acceptsInitializer,
+	apply:   setInitializer,
 }

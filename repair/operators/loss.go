@@ -46,6 +46,9 @@ var loss = operator{
 				words = append(words, name)
 			}
 		}
+		if v.Recipe.Metric == train.Angle {
+			words = append(words, "angle") // what is measured can be trained
+		}
 		now := repair.Word(lossWord(v.Recipe.Loss))
 		return []repair.Slot{{Target: recipeTarget, Domain: with(choice(words...), now), Current: now}}
 	},

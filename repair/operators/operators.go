@@ -27,6 +27,9 @@ type operator struct {
 	slots     func(v *view) []repair.Slot
 	// apply changes v, a copy of the subject. The value is of the slot's domain and not the current one.
 	apply func(v *view, slot repair.Slot, value repair.Value) error
+	// accepts says which values outside the slot's domain may be set all the same: a domain is what a search draws from, and a patch that
+	// somebody wrote may well say 500 rows per batch. nil: none.
+	accepts func(v *view, slot repair.Slot, value repair.Value) bool
 	// words is the sentence for an edit; nil: "noun of target current -> value".
 	words func(v *view, slot repair.Slot, value repair.Value) string
 }
@@ -101,7 +104,7 @@ func (o *operator) Apply(s repair.Subject, e repair.Edit) (repair.Subject, error
 	if e.Value == slot.Current {
 		return s, nil
 	}
-	if !slot.Domain.Contains(e.Value) {
+	if !slot.Domain.Contains(e.Value) && (o.accepts == nil || !o.accepts(newView(s), slot, e.Value)) {
 		return repair.Subject{}, fmt.Errorf("operators: %s of %q: value %s is not %s", o.name, e.Target, e.Value, domainWords(slot.Domain))
 	}
 	s.Model = s.Model.Clone()
@@ -255,6 +258,11 @@ func tidy(s *repair.Subject, before map[string]bool) {
 			delete(s.Recipe.Dropout, name)
 		}
 	}
+}
+
+// wholeFrom1 accepts the whole numbers that a recipe takes for its epochs and its batch size.
+func wholeFrom1(_ *view, _ repair.Slot, value repair.Value) bool {
+	return repair.Domain{Kind: repair.Integer, Min: 1, Max: 1 << 24}.Contains(value)
 }
 
 // choice makes a domain of words.

@@ -124,6 +124,9 @@ func (v *view) nextElementwise(nodes []*onnx.Node, inside map[string]bool) *onnx
 		if elementwise[n.OpType] == nil && !n.Is("Clip") || !n.Is(n.OpType) || len(n.Outputs) != 1 {
 			continue
 		}
+		if slices.ContainsFunc(v.layers, func(l layer) bool { return l.add == n }) {
+			continue // the bias of a layer with one unit is one number, too
+		}
 		ok := true
 		for _, in := range n.Inputs {
 			ok = ok && (in == "" || inside[in] || len(v.constant(in)) == 1)

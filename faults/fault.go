@@ -1,0 +1,193 @@
+// Package faults is the fault benchmark of "Repairing DNN Architecture: Are We There Yet?" (ICST 2023, arXiv 2301.11568): nine faults of
+// programs on Stack Overflow (D1 to D9) and 21 that DeepCrime injected into four subject programs (M, C, R and U), each with what repairs
+// it and the published results.
+//
+// A fault is a file of catalogue/, embedded here. It names a network of package models, the edits that make the faulty graph of it, the
+// faulty recipe, and the ground truth as a patch of our operators: the fixed subject is the faulty one with that patch applied. Whoever
+// repairs sees a [Problem], which holds none of this truth.
+package faults
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"netmend/repair"
+	"netmend/train"
+)
+
+// Fault is one entry of the catalogue. Nobody changes it; [All] gives copies that share slices.
+type Fault struct {
+	ID          string       `json:"id"`
+	Program     string       `json:"program"`     // where the fault comes from: a question on Stack Overflow, or a subject program and its mutation
+	Source      string       `json:"source"`      // what the entry was made from
+	Description string       `json:"description"` // what is wrong, in one sentence
+	Task        train.Task   `json:"task"`
+	Network     string       `json:"network"` // of package models
+	Data        string       `json:"data"`    // name of the data set, see faults/dataset
+	StandIn     string       `json:"stand_in,omitempty"`
+	Metric      train.Metric `json:"metric"`
+	Faulty      Variant      `json:"faulty"`
+	Fix         repair.Patch `json:"fix"`
+	Keys        []repair.Key `json:"keys"`       // the searched keys of the published search space
+	MinEpochs   int          `json:"min_epochs"` // the published space holds fewer epochs than the faulty ones only above this number
+	Rows        Rows         `json:"rows"`
+	Published   Published    `json:"published"`
+	Lite        Lite         `json:"lite"`
+	Notes       []string     `json:"notes,omitempty"` // slips of the published scripts that are repaired, and other differences
+}
+
+// Variant is how a network is trained, and the edits that its graph needs before.
+type Variant struct {
+	Recipe train.Recipe
+	Graph  repair.Patch // edits of models.Build(Network); empty: the graph as it is
+}
+
+// Rows says how the published program and the published scripts divide the data set's two parts.
+type Rows struct {
+	// Validation is the part of the training rows that the program keeps for validation and does not train on. Zero: none.
+	Validation float64 `json:"validation,omitempty"`
+	// ValidationState seeds scikit-learn's train_test_split that makes the validation part.
+	ValidationState uint32 `json:"validation_state,omitempty"`
+	// ValidationLast: the validation part is the last rows, as of Keras' validation_split.
+	ValidationLast bool `json:"validation_last,omitempty"`
+	// HoldoutState seeds the train_test_split that keeps 20 % of the test rows for the result and leaves 80 % to the search.
+	HoldoutState uint32 `json:"holdout_state"`
+}
+
+// Lite is the small version of a fault: the first rows of either part of the data set, and the epochs of the faulty and the fixed recipe.
+type Lite struct {
+	Train       int `json:"train"`
+	Test        int `json:"test"`
+	Epochs      int `json:"epochs"`
+	FixedEpochs int `json:"fixed_epochs"`
+}
+
+// Published are the published results, as the replication package prints them: accuracies rounded to two decimals, angle losses to three.
+// Maps are by budget ("10x", "20x", "50x") and technique ("random", "autotrainer", "hebo", "bohb").
+type Published struct {
+	Faulty  float64                      `json:"faulty"` // mean of ten trainings on the hold-out rows (Table III)
+	Fixed   float64                      `json:"fixed"`
+	Results map[string]map[string]Result `json:"results"`
+	// Trial0 is the published searches' own training of the configuration that they start from.
+	Trial0 Trial0 `json:"trial0"`
+	// Types are the kinds of hyper-parameters that the ground truth changes; the asymmetric Jaccard index (AJ) is over them.
+	Types []string `json:"types"`
+	// AJ and Complexity at 20x, recomputed from the raw results with the index's definition; complexity is the share of the searched
+	// keys that the patch changes. A technique without a number is absent.
+	AJ         map[string]float64 `json:"aj,omitempty"`
+	Complexity map[string]float64 `json:"complexity"`
+	// Trials are the trials per run that gave a metric, the first one (the start) not counted.
+	Trials map[string]map[string]float64 `json:"trials"`
+}
+
+// Result is a cell of Table III.
+type Result struct {
+	Mean        float64 `json:"mean"`
+	SD          float64 `json:"sd"`
+	IR          float64 `json:"ir"` // improvement rate: 1 is as good as the ground truth
+	Significant bool    `json:"significant,omitempty"`
+	// Note says why there is no number: "T/O" (no run within the budget) or "N/A" (nothing found, or the task is not supported).
+	Note string `json:"note,omitempty"`
+}
+
+// Trial0 is a sample of trainings.
+type Trial0 struct {
+	Mean float64 `json:"mean"`
+	SD   float64 `json:"sd"`
+	N    int     `json:"n"`
+}
+
+//go:embed catalogue
+var catalogue embed.FS
+
+// UnmarshalJSON reads {"recipe": …, "graph": […]}: the recipe as train.ParseRecipe does, with the defaults of the framework that it names.
+func (v *Variant) UnmarshalJSON(raw []byte) error {
+	var file struct {
+		Recipe json.RawMessage `json:"recipe"`
+		Graph  repair.Patch    `json:"graph"`
+	}
+	if err := strict(raw, &file); err != nil {
+		return err
+	}
+	r, err := train.ParseRecipe(file.Recipe)
+	if err != nil {
+		return fmt.Errorf("recipe: %w", err)
+	}
+	*v = Variant{Recipe: r, Graph: file.Graph}
+	return nil
+}
+
+// strict decodes one JSON value without unknown fields.
+func strict(raw []byte, to any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(to); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind the JSON value")
+	}
+	return nil
+}
+
+// all is the catalogue by id. It is part of the program: a file that cannot be read is a bug of ours.
+var all = func() []Fault {
+	files, err := fs.Glob(catalogue, "catalogue/*.json")
+	if err != nil {
+		panic(err)
+	}
+	var faults []Fault
+	for _, name := range files {
+		raw, err := catalogue.ReadFile(name)
+		if err != nil {
+			panic(err)
+		}
+		var f Fault
+		if err := strict(raw, &f); err != nil {
+			panic(fmt.Sprintf("faults: %s: %v", name, err))
+		}
+		faults = append(faults, f)
+	}
+	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.ID, b.ID) })
+	return faults
+}()
+
+// All lists the faults by id.
+func All() []Fault { return slices.Clone(all) }
+
+// Select gives the faults of a list such as "D1,R3", in the catalogue's order; "all" gives all.
+func Select(list string) ([]Fault, error) {
+	if list == "all" {
+		return All(), nil
+	}
+	wanted := map[string]bool{}
+	for _, id := range strings.Split(list, ",") {
+		id = strings.TrimSpace(id)
+		if !slices.ContainsFunc(all, func(f Fault) bool { return f.ID == id }) {
+			return nil, fmt.Errorf("faults: there is no fault %q: %s, or all", id, strings.Join(ids(), ", "))
+		}
+		wanted[id] = true
+	}
+	var out []Fault
+	for _, f := range all {
+		if wanted[f.ID] {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func ids() []string {
+	var out []string
+	for _, f := range all {
+		out = append(out, f.ID)
+	}
+	return out
+}
