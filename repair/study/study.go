@@ -38,6 +38,7 @@ type Config struct {
 	Resume    bool   // go on with the journal that is there
 	// ----
 	Keys            []repair.Key // slots to search; nil: all
+	MinEpochs       int          // see technique.Setup
 	Cost            CostModel    // zero: DefaultCost
 	Seeds           int          // pairs of trainings of the verdict; zero: DefaultSeeds
 	MinimizeTimes   float64      // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
