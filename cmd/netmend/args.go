@@ -17,15 +17,6 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
-	named := 2 // the arguments that name the command: netmend bench train
-	for named < len(args) {
-		i := slices.IndexFunc(cmd.Subcommands, func(sub *cli.Command) bool { return sub.HasName(args[named]) })
-		if i < 0 {
-			break
-		}
-		cmd = cmd.Subcommands[i]
-		named++
-	}
 	takesValue := make(map[string]bool)
 	for _, f := range cmd.Flags {
 		_, isBool := f.(*cli.BoolFlag)
@@ -34,7 +25,7 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	var flags, positional []string
-	rest := args[named:]
+	rest := args[2:]
 	for i := 0; i < len(rest); i++ {
 		a := rest[i]
 		switch {
@@ -58,5 +49,5 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 	if len(positional) > 0 {
 		flags = append(flags, "--")
 	}
-	return slices.Concat(args[:named], flags, positional), nil
+	return slices.Concat(args[:2], flags, positional), nil
 }

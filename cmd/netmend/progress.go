@@ -41,8 +41,9 @@ func (p *progress) end() {
 	}
 }
 
-func (p *progress) step(s study.Progress) {
-	line := p.line(s)
+func (p *progress) step(s study.Progress) { p.show(p.line(s)) }
+
+func (p *progress) show(line string) {
 	if !p.terminal {
 		fmt.Fprintln(p.w, line)
 		return
