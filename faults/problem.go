@@ -36,7 +36,7 @@ const (
 
 // Problem is a fault as a tool that repairs sees it: everything but the truth.
 type Problem struct {
-	Model     *onnx.Model  `json:"model"`
+	Model     *onnx.Model  `json:"-"` // its file format is ONNX
 	Recipe    train.Recipe `json:"recipe"`
 	Data      string       `json:"data"` // name of the data set
 	TrainRows int          `json:"train_rows,omitempty"`

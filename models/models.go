@@ -58,7 +58,7 @@ var networks = []network{
 		b.maxPool(2)
 		b.flatten()
 		b.dense(500, "Relu")
-		b.join("pose", 2)
+		b.join("head", 2)
 		b.dense(2, "")
 	}},
 	{"D1", "two classes, one unit", func(b *builder) {

@@ -391,3 +391,47 @@ func TestConflict(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestOneUnitBias: the bias of a layer with one unit is not part of the activation behind it.
+func TestOneUnitBias(t *testing.T) {
+	g := &onnx.Graph{Name: "g", Inputs: []onnx.Value{onnx.NewValue("x", onnx.Float32, "batch", 1)}, Outputs: []onnx.Value{onnx.NewValue("y", onnx.Float32, "batch", 1)},
+		Initializers: []*onnx.Tensor{onnx.NewFloat32("kernel", []int64{1, 1}, []float32{1}), onnx.NewFloat32("bias", []int64{1}, []float32{0})},
+		Nodes: []*onnx.Node{onnx.NewNode("MatMul", "layer", []string{"x", "kernel"}, []string{"a"}), onnx.NewNode("Add", "add", []string{"a", "bias"}, []string{"b"}),
+			onnx.NewNode("Relu", "relu", []string{"b"}, []string{"y"})}}
+	s := repair.Subject{Model: &onnx.Model{IRVersion: 8, Opsets: []onnx.Opset{{Version: 18}}, Graph: g}, Recipe: subject(t, "keras_mlp").Recipe}
+	s.Recipe.Initializers, s.Recipe.Dropout, s.Recipe.Regularizers, s.Recipe.Frozen = nil, nil, nil, nil
+	tanh := apply(t, s, repair.Edit{Operator: "activation", Target: "relu", Value: repair.Word("tanh")})
+	if nodes := tanh.Model.Graph.Nodes; len(nodes) != 3 || nodes[1].OpType != "Add" || nodes[2].OpType != "Tanh" {
+		t.Errorf("after the edit there are %d nodes, the last %s", len(nodes), nodes[len(nodes)-1].OpType)
+	}
+}
+
+// TestValuesOutsideTheDomain sets what a patch may set although no search offers it.
+func TestValuesOutsideTheDomain(t *testing.T) {
+	s := subject(t, "keras_mlp")
+	r := apply(t, s, repair.Edit{Operator: "batch_size", Target: "recipe", Value: repair.Num(500)}).Recipe
+	if r.BatchSize != 500 {
+		t.Errorf("the batch size is %d", r.BatchSize)
+	}
+	r = apply(t, s, repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(100000)}).Recipe
+	if r.Epochs != 100000 {
+		t.Errorf("there are %d epochs", r.Epochs)
+	}
+	edit := repair.Edit{Operator: "kernel_initializer", Target: "hidden/kernel", Value: repair.Word("random_normal(stddev=0.1)")}
+	s = apply(t, s, edit)
+	if got, want := s.Recipe.Initializers["hidden/kernel"], (train.Initializer{Name: "random_normal", Stddev: 0.1}); got != want {
+		t.Errorf("the kernel starts with %+v, want %+v", got, want)
+	}
+	slot := slotOf(t, s, "kernel_initializer", "hidden/kernel")
+	if slot.Current != edit.Value || !slot.Domain.Contains(repair.Word("random_normal")) {
+		t.Errorf("the current value is %v of %v", slot.Current, slot.Domain)
+	}
+	for _, bad := range []repair.Edit{{Operator: "batch_size", Target: "recipe", Value: repair.Num(0)}, {Operator: "epochs", Target: "recipe", Value: repair.Num(1.5)},
+		{Operator: "kernel_initializer", Target: "hidden/kernel", Value: repair.Word("random_normal(stdev=0.1)")},
+		{Operator: "kernel_initializer", Target: "hidden/kernel", Value: repair.Word("random_normal(stddev=-0.1)")},
+		{Operator: "bias_initializer", Target: "hidden/bias", Value: repair.Word("orthogonal")}} {
+		if _, err := All().Apply(s, repair.NewPatch(bad)); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
