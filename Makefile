@@ -3,7 +3,7 @@
 GO      ?= go
 BIN     := bin/netmend
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-.PHONY: all build deps test check demo clean
+.PHONY: all build deps test check demo bench clean
 
 all: build
 
@@ -27,6 +27,10 @@ check: deps
 
 demo: build
 	@scripts/demo.sh
+
+# Training steps against PyTorch's, of every Python given: make bench PYTORCH="/path/to/python /usr/bin/python3"
+bench: build
+	@python3 scripts/bench.py $(foreach p,$(PYTORCH),--pytorch $(p)) $(BENCH)
 
 clean:
 	rm -rf bin out

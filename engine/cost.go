@@ -49,3 +49,15 @@ func (p *Program) opFlops(op *Op) float64 {
 	}
 	return max(in, out)
 }
+
+// MatrixFlops is the part of Flops that matrix products and convolutions make: what a share of a processor's matrix rate is taken of.
+func (p *Program) MatrixFlops(f *Func) float64 {
+	total := 0.0
+	for i := range f.Ops {
+		switch f.Ops[i].Kind {
+		case MatMul, Conv, ConvDX, ConvDW:
+			total += p.opFlops(&f.Ops[i])
+		}
+	}
+	return total
+}

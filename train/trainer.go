@@ -88,6 +88,11 @@ func (t *Trainer) StepsPerEpoch() int {
 // StepFlops is the number of operations of a full training step by the engine's declared count.
 func (t *Trainer) StepFlops() float64 { return t.plan.prog.Flops(t.plan.prog.Funcs[t.plan.train]) }
 
+// StepMatrixFlops is the part of StepFlops that matrix products and convolutions make.
+func (t *Trainer) StepMatrixFlops() float64 {
+	return t.plan.prog.MatrixFlops(t.plan.prog.Funcs[t.plan.train])
+}
+
 // EvalFlops is the number of operations of evaluating so many rows, and EvalSteps the number of steps that takes.
 func (t *Trainer) EvalFlops(rows int) float64 {
 	return float64(t.EvalSteps(rows)) * t.plan.prog.Flops(t.plan.prog.Funcs[t.plan.eval])

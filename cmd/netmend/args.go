@@ -17,6 +17,15 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
+	named := 2 // the arguments that name the command: netmend bench train
+	for named < len(args) {
+		i := slices.IndexFunc(cmd.Subcommands, func(sub *cli.Command) bool { return sub.HasName(args[named]) })
+		if i < 0 {
+			break
+		}
+		cmd = cmd.Subcommands[i]
+		named++
+	}
 	takesValue := make(map[string]bool)
 	for _, f := range cmd.Flags {
 		_, isBool := f.(*cli.BoolFlag)
@@ -25,7 +34,7 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	var flags, positional []string
-	rest := args[2:]
+	rest := args[named:]
 	for i := 0; i < len(rest); i++ {
 		a := rest[i]
 		switch {
@@ -49,5 +58,5 @@ func interleave(app *cli.App, args []string) ([]string, error) {
 	if len(positional) > 0 {
 		flags = append(flags, "--")
 	}
-	return slices.Concat(args[:2], flags, positional), nil
+	return slices.Concat(args[:named], flags, positional), nil
 }
