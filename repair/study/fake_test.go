@@ -33,6 +33,7 @@ type fakeWorld struct {
 	starts, holdouts, models int
 	kill                     func() // called before every step
 	damage                   float64
+	scored                   map[int32]bool // first row of all rows that were scored
 }
 
 type fakeCheckpoint struct {
@@ -127,6 +128,10 @@ func (t *fakeTraining) Fit(ctx context.Context, epochs int) (train.Outcome, erro
 }
 
 func (t *fakeTraining) Evaluate(_ context.Context, rows []int32) (train.Evaluation, error) {
+	if t.w.scored == nil {
+		t.w.scored = map[int32]bool{}
+	}
+	t.w.scored[rows[0]] = true
 	if len(t.d.Holdout) > 0 && len(rows) > 0 && rows[0] == t.d.Holdout[0] {
 		t.w.holdouts++
 	}

@@ -25,13 +25,16 @@ type header struct {
 	Seeds     int       `json:"verdict_seeds"`
 	MinimizeX float64   `json:"minimize_x"`
 	Resamples int       `json:"resamples"`
+	// SearchOnly is left out where it is false, so that journals from before it was there can be resumed.
+	SearchOnly bool `json:"search_only,omitempty"`
 }
 
 // trialLine is a trial of the search.
 type trialLine struct {
 	Kind string `json:"kind"` // "trial"
 	technique.Trial
-	Seconds float64 `json:"seconds"` // by the clock
+	Seconds float64        `json:"seconds"`           // by the clock
+	Holdout *repair.Number `json:"holdout,omitempty"` // with Config.SearchOnly
 }
 
 // runLine is a whole training outside the search: for minimisation or for the verdict.
@@ -118,7 +121,7 @@ func (h header) differs(want header) error {
 		{"version", h.Version, want.Version}, {"technique", h.Technique, want.Technique}, {"budget", h.Budget, want.Budget},
 		{"seed", h.Seed, want.Seed}, {"device", h.Device, want.Device}, {"cost model", h.Cost, want.Cost},
 		{"number of verdict seeds", h.Seeds, want.Seeds}, {"minimisation budget", h.MinimizeX, want.MinimizeX},
-		{"number of bootstrap resamples", h.Resamples, want.Resamples},
+		{"number of bootstrap resamples", h.Resamples, want.Resamples}, {"search only", h.SearchOnly, want.SearchOnly},
 	} {
 		if f.have != f.ask {
 			return fmt.Errorf("the journal is of another study: its %s is %v, asked for is %v", f.name, f.have, f.ask)

@@ -37,13 +37,17 @@ type Config struct {
 	Journal   string // path
 	Resume    bool   // go on with the journal that is there
 	// ----
-	Keys            []repair.Key   // slots to search; nil: all
-	Cost            CostModel      // zero: DefaultCost
-	Seeds           int            // pairs of trainings of the verdict; zero: DefaultSeeds
-	MinimizeTimes   float64        // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
-	CheckpointBytes int            // memory for checkpoints; zero: 1 GiB
-	Progress        func(Progress) // called after every trial and training of the verdict; nil: not
-	Clock           func() time.Time
+	Keys            []repair.Key // slots to search; nil: all
+	MinEpochs       int          // see technique.Setup
+	Cost            CostModel    // zero: DefaultCost
+	Seeds           int          // pairs of trainings of the verdict; zero: DefaultSeeds
+	MinimizeTimes   float64      // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
+	CheckpointBytes int          // memory for checkpoints; zero: 1 GiB
+	// SearchOnly ends the study with the search: there is no minimisation and no verdict. The model of every trial is scored on the hold-out
+	// rows too, for the journal and Progress; the technique does not learn of it. Benchmarks whose protocol has no verdict need that.
+	SearchOnly bool
+	Progress   func(Progress) // called after every trial and training of the verdict; nil: not
+	Clock      func() time.Time
 }
 
 // DefaultSeeds are enough for one pair of six that goes slightly the other way: the exact one-sided Wilcoxon test then still gives p = 2/64.
@@ -82,6 +86,7 @@ type Progress struct {
 	Elapsed time.Duration // of the search, the time before a resume included
 	Left    time.Duration // estimate for the search from what was used so far; 0: not known
 	Replay  bool          // read from the journal
+	Holdout float64       // score of the trial's model on the hold-out rows with SearchOnly; NaN: none
 }
 
 // ErrInterrupted wraps the context's error: the journal holds every finished trial, and Resume goes on.
@@ -90,19 +95,21 @@ var ErrInterrupted = errors.New("study: interrupted")
 // session is a study at work.
 type session struct {
 	Config
-	j        *journal
-	search   repair.Subject // without hold-out rows
-	static   []diagnose.Symptom
-	store    *store
-	unit     float64 // declared seconds of a training of the faulty subject; 0: not known yet
-	trials   []technique.Trial
-	best     int // number of the trial with the best score; -1: none
-	spent    float64
-	elapsed  time.Duration
-	runs     map[runKey]runLine
-	runCost  float64
-	runTime  float64
-	champion *champion
+	j       *journal
+	search  repair.Subject // without hold-out rows
+	static  []diagnose.Symptom
+	store   *store
+	unit    float64 // declared seconds of a training of the faulty subject; 0: not known yet
+	trials  []technique.Trial
+	best    int // number of the trial with the best score; -1: none
+	spent   float64
+	elapsed time.Duration
+	runs    map[runKey]runLine
+	runCost float64
+	// minimized is the part of runCost that minimisation spent.
+	minimized float64
+	runTime   float64
+	champion  *champion
 }
 
 // Run makes a study or goes on with one.
@@ -112,18 +119,32 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		return Report{}, err
 	}
 	defer s.j.Close()
-	patch, found, err := s.searchFor(ctx)
-	if err == nil && found {
-		patch, err = s.minimize(ctx, patch)
-	}
-	var report Report
-	if err == nil {
-		report, err = s.judge(ctx, patch, found)
-	}
+	report, err := s.all(ctx)
 	if err != nil && ctx.Err() != nil {
 		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, ctx.Err(), len(s.trials), c.Journal)
 	}
 	return report, err
+}
+
+// all is search, minimisation and verdict.
+func (s *session) all(ctx context.Context) (Report, error) {
+	patch, found, err := s.searchFor(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	if s.SearchOnly {
+		r := s.summary(patch)
+		r.Verdict, r.Reason = NoRepair, "the search alone was asked for"
+		s.totals(&r)
+		return r, nil
+	}
+	if found {
+		if patch, err = s.minimize(ctx, patch); err != nil {
+			return Report{}, err
+		}
+	}
+	s.minimized = s.runCost
+	return s.judge(ctx, patch, found)
 }
 
 func open(c Config) (*session, error) {
@@ -164,7 +185,8 @@ func open(c Config) (*session, error) {
 		return nil, err
 	}
 	h := header{Kind: "header", Version: journalVersion, Subject: digest, Technique: c.Technique, Budget: c.Budget.String(), Seed: c.Seed,
-		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples}
+		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples,
+		SearchOnly: c.SearchOnly}
 	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), best: -1, runs: map[runKey]runLine{}}
 	s.search.Data.Holdout = nil
 	s.static = diagnose.Static(s.search, c.Operators.Space(s.search))
@@ -234,7 +256,7 @@ func SeedFor(seed uint64, part string, i int) uint64 {
 func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 	space := s.Operators.Space(s.search)
 	t, err := technique.New(s.Technique, technique.Setup{Subject: s.search, Space: space, Operators: s.Operators,
-		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys})
+		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys, MinEpochs: s.MinEpochs})
 	if err != nil {
 		return nil, false, err
 	}
@@ -255,7 +277,11 @@ func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 		if err := t.Tell(line.Trial); err != nil {
 			return nil, false, err
 		}
-		s.report(Progress{Phase: Searching, Trial: &line.Trial, Replay: replay})
+		at := Progress{Phase: Searching, Trial: &line.Trial, Replay: replay, Holdout: math.NaN()}
+		if line.Holdout != nil {
+			at.Holdout = float64(*line.Holdout)
+		}
+		s.report(at)
 		if barren++; line.Cost > 0 {
 			barren = 0
 		}
@@ -292,7 +318,7 @@ func (s *session) next(ctx context.Context, p technique.Proposal) (line trialLin
 	}
 	began := s.Clock()
 	line = trialLine{Kind: "trial", Trial: technique.Trial{ID: id, Proposal: p}}
-	if err := s.train(ctx, &line.Trial); err != nil {
+	if err := s.train(ctx, &line); err != nil {
 		return line, false, err
 	}
 	took := s.Clock().Sub(began)

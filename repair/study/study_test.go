@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -345,5 +347,41 @@ func TestStoreKeepsTheLatest(t *testing.T) {
 	}
 	if s.bytes != 3000 {
 		t.Errorf("%d bytes", s.bytes)
+	}
+}
+
+// Without minimisation and verdict the study ends with the search; the hold-out score of every trial is in the journal, and a resumed study
+// reports the same.
+func TestSearchOnly(t *testing.T) {
+	w := &fakeWorld{}
+	c := config(t, w)
+	c.SearchOnly, c.Budget = true, Budget{Trials: 6}
+	scores := func() (out []string) {
+		c.Progress = func(p Progress) {
+			if p.Phase != Searching {
+				t.Errorf("phase %s after a search that is all", p.Phase)
+			}
+			out = append(out, fmt.Sprint(p.Trial.State, p.Holdout))
+			if done := p.Trial.State == technique.Completed || p.Trial.State == technique.Cut; done != !math.IsNaN(p.Holdout) {
+				t.Errorf("trial %d is %s and has the hold-out score %v", p.Trial.ID, p.Trial.State, p.Holdout)
+			}
+		}
+		r := mustRun(t, c)
+		if r.Verdict != NoRepair || r.Trials != 6 || r.ProofX != 0 {
+			t.Errorf("report %+v", r)
+		}
+		return out
+	}
+	first := scores()
+	if !w.scored[c.Subject.Data.Holdout[0]] {
+		t.Error("no trial was scored on the hold-out rows")
+	}
+	c.Resume = true
+	if again := scores(); !slices.Equal(first, again) {
+		t.Errorf("resumed: %v, before %v", again, first)
+	}
+	c.SearchOnly = false
+	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "search only") {
+		t.Errorf("another kind of study went on with the journal: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func faultyLike(p repair.Patch) bool { return len(p.Without(epochsKey)) == 0 }
 
 // train makes the training that a trial proposes. What goes wrong with it is written into the trial; the error is the context's, or one of
 // the study itself.
-func (s *session) train(ctx context.Context, t *technique.Trial) error {
+func (s *session) train(ctx context.Context, t *trialLine) error {
 	t.Score.Value = repair.Number(s.metric().Worst())
 	x, err := s.patched(s.search, t.Patch, t.Seed)
 	if err != nil {
@@ -87,7 +87,7 @@ func startState(err error) technique.State {
 }
 
 // failed turns an error of a training into a result, unless it is the context's.
-func (s *session) failed(ctx context.Context, t *technique.Trial, err error) error {
+func (s *session) failed(ctx context.Context, t *trialLine, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -122,7 +122,7 @@ func (s *session) findUnit(line trialLine) error {
 }
 
 // drive trains as far as the trial and the budget say, scores, and keeps a checkpoint.
-func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *technique.Trial) error {
+func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *trialLine) error {
 	price := s.Cost.prices(tr, len(s.search.Data.Search))
 	steps, evals, before := len(tr.Trace().Losses), 0, len(tr.Trace().Losses)
 	cost := func() float64 { return price.training(float64(steps-before), float64(evals)) / s.unit }
@@ -203,7 +203,7 @@ func advance(ctx context.Context, tr Training, steps int) (evaluated bool, err e
 }
 
 // score evaluates a training on the search rows, unless the end of its last epoch has just done that; again says that it had to.
-func (s *session) score(ctx context.Context, tr Training, t *technique.Trial) (again bool, err error) {
+func (s *session) score(ctx context.Context, tr Training, t *trialLine) (again bool, err error) {
 	ev, err := tr.Evaluate(ctx, s.search.Data.Search)
 	if err != nil {
 		return false, err
@@ -212,6 +212,13 @@ func (s *session) score(ctx context.Context, tr Training, t *technique.Trial) (a
 	if !t.Score.Valid {
 		t.Score.Value = repair.Number(s.metric().Worst())
 		t.Cause = fmt.Sprintf("%d outputs on the search rows are not finite", ev.NonFinite)
+	}
+	if s.SearchOnly {
+		v, err := s.judged(ctx, tr, s.Subject.Data.Holdout)
+		if err != nil {
+			return false, err
+		}
+		t.Holdout = &v
 	}
 	whole := len(tr.Trace().Losses) == tr.EpochsDone()*tr.StepsPerEpoch()
 	return !whole || tr.Outcome() == train.Stopped, nil
@@ -223,7 +230,7 @@ func divergence(tr Training) string {
 }
 
 // describe writes what was seen of a training into the trial.
-func (s *session) describe(tr Training, r train.Recipe, t *technique.Trial) {
+func (s *session) describe(tr Training, r train.Recipe, t *trialLine) {
 	trace := tr.Trace()
 	t.Symptoms = diagnose.Dynamic(trace, r)
 	if len(t.Patch) == 0 && t.From == technique.None {

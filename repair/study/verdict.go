@@ -48,6 +48,7 @@ type Report struct {
 	Search    *repair.Number     `json:"search_score,omitempty"`
 	CostX     repair.Number      `json:"cost_x"`        // of the search, in trainings of the faulty subject
 	ProofX    repair.Number      `json:"proof_cost_x"`  // of minimisation and verdict
+	MinimizeX repair.Number      `json:"minimize_x"`    // of minimisation alone
 	Seconds   float64            `json:"seconds"`       // by the clock: all parts, the time before a resume included
 	Device    string             `json:"device"`        //
 	Technique string             `json:"technique"`     //
@@ -155,7 +156,7 @@ func (s *session) summary(patch repair.Patch) Report {
 }
 
 func (s *session) totals(r *Report) {
-	r.CostX, r.ProofX = repair.Number(s.spent), repair.Number(s.runCost)
+	r.CostX, r.ProofX, r.MinimizeX = repair.Number(s.spent), repair.Number(s.runCost), repair.Number(s.minimized)
 	r.Seconds = seconds(s.elapsed) + math.Round(s.runTime*1000)/1000
 }
 

@@ -48,8 +48,8 @@ var publishedInitializers = []string{"zeros", "ones", "constant", "random_normal
 
 const (
 	publishedMinRate, publishedMaxRate = 1e-6, 10
-	// publishedMinEpochs: smaller numbers of epochs are kept when above it; the package has 0, 1 or 5 by subject, 1 for the real faults.
-	publishedMinEpochs = 1
+	// defaultMinEpochs is the bound of Setup.MinEpochs: the package has 0, 1 or 5 by subject, 1 for the real faults.
+	defaultMinEpochs = 1
 )
 
 func newRandom(s Setup) *random {
@@ -67,9 +67,13 @@ func newRandom(s Setup) *random {
 		}
 	}
 	add(e)
+	bound := float64(s.MinEpochs)
+	if s.MinEpochs == 0 {
+		bound = defaultMinEpochs
+	}
 	for x := 1.0; x <= 4; x++ {
 		add(math.Floor(e * math.Pow(m, x)))
-		if low := math.Floor(e / math.Pow(m, x)); low > publishedMinEpochs {
+		if low := math.Floor(e / math.Pow(m, x)); low > max(0, bound) {
 			add(low)
 		}
 	}

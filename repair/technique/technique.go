@@ -94,6 +94,8 @@ type Setup struct {
 	Seed      uint64
 	// Keys restricts the slots that are searched; nil: all that the technique knows.
 	Keys []repair.Key
+	// MinEpochs: random search draws fewer epochs than the faulty ones only above this number. Zero: 1; negative: no bound.
+	MinEpochs int
 }
 
 // rows is the number of samples that scores are measured on.
