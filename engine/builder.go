@@ -176,6 +176,44 @@ func (b *Builder) Reduce(fn Fn, x TensorID, keep bool, axes ...int) TensorID {
 	return b.Reshape(y, s)
 }
 
+// Cumulative is the running sum (Add) or product (Mul) along an axis, in log2(n) passes (Hillis and Steele 1986); exclusive: of the elements
+// before the place only; reverse: from the end.
+func (b *Builder) Cumulative(fn Fn, x TensorID, axis int, exclusive, reverse bool) TensorID {
+	shape := b.Shape(x)
+	if b.err != nil || len(shape) == 0 {
+		return b.Fail(fmt.Errorf("engine: cumulative %s %q: wants a tensor with axes", fn, b.label))
+	}
+	axis = b.axis(x, axis)
+	neutral := 0.0
+	if fn == Mul {
+		neutral = 1
+	}
+	zeros, ones := make([]int, len(shape)), make([]int, len(shape))
+	for i := range ones {
+		ones[i] = 1
+	}
+	// shift moves x by k places along the axis, away from where the running starts.
+	shift := func(x TensorID, k int) TensorID {
+		kept := slices.Clone(shape)
+		kept[axis] -= k
+		from, to := slices.Clone(zeros), slices.Clone(zeros)
+		if reverse {
+			from[axis] = k
+		} else {
+			to[axis] = k
+		}
+		return b.Pad(b.Slice(x, from, ones, kept), to, ones, shape, neutral)
+	}
+	n := shape[axis]
+	if exclusive && n > 0 {
+		x = shift(x, 1)
+	}
+	for k := 1; k < n && b.err == nil; k *= 2 {
+		x = b.Binary(fn, x, shift(x, k))
+	}
+	return x
+}
+
 // MatMul is a·b, plus a bias over the last axis unless it is None. A stack of matrices times one matrix is computed as one product of
 // all rows, which makes the weights' gradient one product too.
 func (b *Builder) MatMul(x, y, bias TensorID, transX, transY bool) TensorID {

@@ -230,9 +230,34 @@ func (g *differ) reduce(op *Op, dy TensorID) {
 			count = mask
 		}
 		g.give(x, g.Mul(mask, g.Div(dy, count)))
+	case Prod:
+		g.give(x, g.Mul(dy, g.productOfOthers(x, op.Axes)))
 	default:
 		g.Fail(fmt.Errorf("engine: Reduce %s %q: has no gradient", op.Fn, op.Label))
 	}
+}
+
+// productOfOthers is at every place the product of the elements that Reduce multiplies it with: of those before it and of those after it,
+// so that no zero is divided by.
+func (g *differ) productOfOthers(x TensorID, axes []int) TensorID {
+	shape, perm, back := g.Shape(x), make([]int, 0, len(axes)), make([]int, len(g.Shape(x)))
+	for i := range shape {
+		if !slices.Contains(axes, i) {
+			perm = append(perm, i)
+		}
+	}
+	perm = append(perm, axes...)
+	var moved []int
+	n := 1
+	for i, a := range perm {
+		moved, back[a] = append(moved, shape[a]), i
+		if slices.Contains(axes, a) {
+			n *= shape[a]
+		}
+	}
+	rows := g.Reshape(g.Transpose(x, perm...), []int{Len(shape) / max(1, n), n})
+	others := g.Mul(g.Cumulative(Mul, rows, 1, true, false), g.Cumulative(Mul, rows, 1, true, true))
+	return g.Transpose(g.Reshape(others, moved), back...)
 }
 
 func (g *differ) matMul(op *Op, dy TensorID) {
@@ -318,6 +343,8 @@ func (g *differ) move(op *Op, dy TensorID) {
 		g.give(x, g.Slice(dy, op.Starts, op.Steps, g.Shape(x)))
 	case Gather:
 		g.give(x, g.emit1(Op{Kind: GatherGrad, In: ids(dy, op.In[1]), Axes: op.Axes, Shape: g.Shape(x)}))
+	case GatherGrad:
+		g.give(x, g.Gather(dy, op.In[1], op.Axes[0]))
 	default:
 		g.Fail(fmt.Errorf("engine: %s %q: has no gradient", op.Kind, op.Label))
 	}

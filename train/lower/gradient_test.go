@@ -17,7 +17,9 @@ type gradientCase struct {
 	nodes    []*onnx.Node
 	shapes   [][]int
 	ints     map[string][]int64
-	positive bool // inputs in 0.3..2.3 and not -1..1
+	tensors  []*onnx.Tensor // further constants
+	opset    int64          // 0: 21
+	positive bool           // inputs in 0.3..2.3 and not -1..1
 	training bool
 }
 
@@ -40,7 +42,12 @@ func (c *gradientCase) model() *onnx.Model {
 	for name, v := range c.ints {
 		g.Initializers = append(g.Initializers, onnx.NewInt64(name, []int64{int64(len(v))}, v))
 	}
-	return &onnx.Model{Opsets: []onnx.Opset{{Version: 21}}, Graph: g}
+	g.Initializers = append(g.Initializers, c.tensors...)
+	opset := c.opset
+	if opset == 0 {
+		opset = 21
+	}
+	return &onnx.Model{Opsets: []onnx.Opset{{Version: opset}}, Graph: g}
 }
 
 func (c *gradientCase) values(i int) []float64 {
@@ -135,6 +142,8 @@ func TestGradients(t *testing.T) {
 	cases.elementwise()
 	cases.layers()
 	cases.moves()
+	cases.picks()
+	cases.scans()
 	for i := range cases {
 		t.Run(cases[i].name, cases[i].check)
 	}

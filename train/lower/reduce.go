@@ -14,6 +14,7 @@ var reductions = map[string]lowering{"ReduceSum": reduction(engine.Sum, nil, nil
 	"ReduceMax": reduction(engine.Max, nil, nil), "ReduceMin": reduction(engine.Min, nil, nil), "ReduceProd": reduction(engine.Prod, nil, nil),
 	"ReduceSumSquare": reduction(engine.Sum, (*env).square, nil), "ReduceL1": reduction(engine.Sum, unaryOf(engine.Abs), nil),
 	"ReduceL2": reduction(engine.Sum, (*env).square, unaryOf(engine.Sqrt)), "ReduceLogSum": reduction(engine.Sum, nil, unaryOf(engine.Log)),
+	"CumSum": cumulative(engine.Add), "CumProd": cumulative(engine.Mul),
 	"ReduceLogSumExp": lowerReduceLogSumExp, "ArgMax": argExtremum(false), "ArgMin": argExtremum(true)}
 
 func (e *env) square(x value) value { return e.mul(x, x) }
@@ -196,5 +197,34 @@ func argExtremum(least bool) lowering {
 			y = e.Reshape(y, slices.Concat(s[:a], s[a+1:]))
 		}
 		return e.set(0, value{id: y, elem: onnx.Int64})
+	}
+}
+
+// cumulative is the running sum or product along an axis, which is an input.
+func cumulative(fn engine.Fn) lowering {
+	return func(e *env, n *onnx.Node) error {
+		x, err := e.arg(0)
+		if err != nil {
+			return err
+		}
+		at, err := e.hostInts(1)
+		if err != nil {
+			return err
+		}
+		if len(at) != 1 {
+			return fmt.Errorf("axis has %d elements, wants one", len(at))
+		}
+		a, err := axis(at[0], len(e.shape(x)))
+		if err != nil {
+			return err
+		}
+		if !e.isFloat(x) && narrow(x.elem) {
+			return fmt.Errorf("of %s is not supported", x.elem)
+		}
+		y := e.Cumulative(fn, e.deviceFloat(x), a, n.Int("exclusive", 0) != 0, n.Int("reverse", 0) != 0)
+		if !e.isFloat(x) {
+			return e.set(0, e.toInt(y, x.elem))
+		}
+		return e.set(0, value{id: y, elem: x.elem})
 	}
 }

@@ -1,0 +1,69 @@
+package lower
+
+import (
+	"netmend/onnx"
+)
+
+// named makes a node with named inputs that gives y.
+func named(op string, inputs []string, attrs ...*onnx.Attribute) *onnx.Node {
+	return onnx.NewNode(op, op, inputs, []string{"y"}, attrs...)
+}
+
+func ints2(name string, rows, cols int64, v ...int64) *onnx.Tensor {
+	return onnx.NewInt64(name, []int64{rows, cols}, v)
+}
+
+// with adds a graph of one node that reads constants.
+func (cases *gradientCases) with(name string, n *onnx.Node, tensors []*onnx.Tensor, shapes ...[]int) *gradientCase {
+	c := cases.add(name, n, shapes...)
+	c.tensors = tensors
+	return c
+}
+
+// picks are the operators that pick and place elements.
+func (cases *gradientCases) picks() {
+	at := []*onnx.Tensor{ints2("i", 2, 3, 0, -1, 1, 2, 2, 0)}
+	xi := []string{"x0", "i"}
+	cases.with("GatherElements", named("GatherElements", xi, onnx.Int("axis", 1)), at, []int{2, 4})
+	cases.with("GatherND", named("GatherND", xi), []*onnx.Tensor{ints2("i", 3, 2, 0, 1, -1, 2, 0, 1)}, []int{2, 3, 2})
+	cases.with("GatherND batch", named("GatherND", xi, onnx.Int("batch_dims", 1)), []*onnx.Tensor{ints2("i", 2, 1, 1, 2)}, []int{2, 3, 2})
+	for _, r := range []string{"none", "add", "mul", "max", "min"} {
+		three := []string{"x0", "i", "x1"}
+		cases.with("ScatterElements "+r, named("ScatterElements", three, onnx.Int("axis", 1), onnx.String("reduction", r)), at, []int{2, 4}, []int{2, 3})
+		cases.with("ScatterND "+r, named("ScatterND", three, onnx.String("reduction", r)), []*onnx.Tensor{ints2("i", 3, 1, 1, -1, 1)}, []int{4, 2},
+			[]int{3, 2})
+	}
+	cases.with("TensorScatter", named("TensorScatter", []string{"x0", "x1", "i"}, onnx.String("mode", "circular")),
+		[]*onnx.Tensor{onnx.NewInt64("i", []int64{2}, []int64{1, 2})}, []int{2, 3, 2}, []int{2, 2, 2}).opset = 24
+	cases.with("ReverseSequence", named("ReverseSequence", xi), []*onnx.Tensor{onnx.NewInt64("i", []int64{2}, []int64{2, 3})}, []int{3, 2, 2})
+	cases.with("Compress", named("Compress", xi, onnx.Int("axis", 1)), []*onnx.Tensor{onnx.NewInt64("i", []int64{3}, []int64{1, 0, 1})}, []int{2, 3})
+	for _, largest := range []int64{0, 1} {
+		n := onnx.NewNode("TopK", "TopK", xi, []string{"y", ""}, onnx.Int("axis", 1), onnx.Int("largest", largest))
+		cases.with("TopK", n, []*onnx.Tensor{onnx.NewInt64("i", []int64{1}, []int64{2})}, []int{2, 4, 2})
+	}
+	// Indices that depend on data: those of the largest elements.
+	best := onnx.NewNode("ArgMax", "ArgMax", []string{"x0"}, []string{"i"}, onnx.Int("axis", 1))
+	for _, n := range []*onnx.Node{named("GatherElements", xi, onnx.Int("axis", 1)), named("GatherND", []string{"x0", "i"}, onnx.Int("batch_dims", 1)),
+		named("ScatterElements", []string{"x0", "i", "x1"}, onnx.Int("axis", 1)),
+		named("ScatterElements", []string{"x0", "i", "x1"}, onnx.Int("axis", 1), onnx.String("reduction", "add"))} {
+		*cases = append(*cases, gradientCase{name: n.OpType + " of data", nodes: []*onnx.Node{best, n}, shapes: [][]int{{3, 4}, {3, 1}}[:min(2, len(n.Inputs)-1)]})
+	}
+	targets := []*onnx.Tensor{ints2("i", 2, 3, 0, 2, 1, 1, 0, 2), onnx.NewFloat64("w", []int64{3}, []float64{0.5, 2, 1})}
+	for _, r := range []string{"none", "sum", "mean"} {
+		for _, op := range []string{"NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"} {
+			cases.with(op+" "+r, named(op, []string{"x0", "i", "w"}, onnx.String("reduction", r), onnx.Int("ignore_index", 1)), targets, []int{2, 3, 3})
+		}
+	}
+}
+
+// scans are running sums and products, and products of all.
+func (cases *gradientCases) scans() {
+	axis := []*onnx.Tensor{onnx.NewInt64("a", nil, []int64{-2})}
+	for _, op := range []string{"CumSum", "CumProd"} {
+		for _, way := range [][2]int64{{0, 0}, {1, 0}, {0, 1}, {1, 1}} {
+			cases.with(op, named(op, []string{"x0", "a"}, onnx.Int("exclusive", way[0]), onnx.Int("reverse", way[1])), axis, []int{2, 5, 2}).opset = 26
+		}
+	}
+	cases.with("ReduceProd", named("ReduceProd", []string{"x0", "a"}, onnx.Int("keepdims", 0)),
+		[]*onnx.Tensor{onnx.NewInt64("a", []int64{2}, []int64{0, -1})}, []int{3, 2, 2})
+}
