@@ -348,5 +348,5 @@ func refusedOp(err error) string {
 	return op
 }
 
-func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 0.76) }
+func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 0.79) }
 func TestOfficialModelTests(t *testing.T) { conformance(t, "onnx-model-tests.tar.xz", 1) }

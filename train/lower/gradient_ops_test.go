@@ -56,6 +56,31 @@ func (cases *gradientCases) picks() {
 	}
 }
 
+// resizes are resampled images and tensor contractions.
+func (cases *gradientCases) resizes() {
+	for _, mode := range []string{"nearest", "linear", "cubic"} {
+		for _, where := range []string{"half_pixel", "align_corners", "asymmetric"} {
+			n := named("Resize", []string{"x0", "", "", "i"}, onnx.String("mode", mode), onnx.String("coordinate_transformation_mode", where),
+				onnx.Int("exclude_outside", 1))
+			cases.with("Resize "+mode+" "+where, n, []*onnx.Tensor{onnx.NewInt64("i", []int64{4}, []int64{1, 2, 5, 2})}, []int{1, 2, 3, 4})
+		}
+	}
+	cases.with("Resize antialias", named("Resize", []string{"x0", "", "s"}, onnx.String("mode", "linear"), onnx.Int("antialias", 1), onnx.Ints("axes", 2)),
+		[]*onnx.Tensor{onnx.NewFloat32("s", []int64{1}, []float32{0.4})}, []int{1, 2, 7})
+	roi := onnx.NewFloat32("r", []int64{4}, []float32{0.1, -0.2, 0.9, 1.3})
+	cases.with("Resize crop", named("Resize", []string{"x0", "r", "", "i"}, onnx.String("mode", "linear"), onnx.Ints("axes", 1, 2),
+		onnx.String("coordinate_transformation_mode", "tf_crop_and_resize"), onnx.Float("extrapolation_value", 3)),
+		[]*onnx.Tensor{roi, onnx.NewInt64("i", []int64{2}, []int64{4, 3})}, []int{2, 3, 4})
+	cases.with("Upsample", named("Upsample", []string{"x0", "s"}), []*onnx.Tensor{onnx.NewFloat32("s", []int64{3}, []float32{1, 2, 3})}, []int{2, 2, 3}).opset = 9
+	for _, c := range []struct {
+		equation string
+		shapes   [][]int
+	}{{"bij,bjk->bik", [][]int{{2, 2, 3}, {2, 3, 2}}}, {"...ij,...kj->...ki", [][]int{{1, 2, 3}, {2, 4, 3}}}, {"ii,j,k->kj", [][]int{{3, 3}, {2}, {2}}},
+		{"ab,ac,bc", [][]int{{2, 3}, {2, 2}, {3, 2}}}, {"bhqd,bkhd->bhqk", [][]int{{2, 2, 3, 2}, {2, 2, 2, 2}}}} {
+		cases.add("Einsum "+c.equation, nodeOf("Einsum", len(c.shapes), onnx.String("equation", c.equation)), c.shapes...)
+	}
+}
+
 // scans are running sums and products, and products of all.
 func (cases *gradientCases) scans() {
 	axis := []*onnx.Tensor{onnx.NewInt64("a", nil, []int64{-2})}

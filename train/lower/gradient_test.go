@@ -143,6 +143,7 @@ func TestGradients(t *testing.T) {
 	cases.layers()
 	cases.moves()
 	cases.picks()
+	cases.resizes()
 	cases.scans()
 	for i := range cases {
 		t.Run(cases[i].name, cases[i].check)
