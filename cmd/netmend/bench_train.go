@@ -76,7 +76,7 @@ func benchTrainCommand() *cli.Command {
 		Description: "Networks: " + strings.Join(benchNames(), ", ") + "; none means all.",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "time", Value: 3 * time.Second, Usage: "train every network for so `LONG`, after a first epoch that does not count"},
-			deviceFlag, jsonFlag},
+			deviceFlag, precisionFlag, jsonFlag},
 		Action: runBenchTrain,
 	}
 }
@@ -104,7 +104,7 @@ func runBenchTrain(c *cli.Context) error {
 	if c.Duration("time") <= 0 {
 		return usage("--time %v is not positive", c.Duration("time"))
 	}
-	dev, err := openDevice(c.String("device"))
+	dev, err := trainingDevice(c)
 	if err != nil {
 		return err
 	}

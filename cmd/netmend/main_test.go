@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"netmend/engine/cpu"
 	"netmend/onnx/ort"
 )
 
@@ -17,13 +18,18 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs testdata/script/*.txtar. $ROOT is the repository; [ort] holds where ONNX Runtime's library is.
+// TestScripts runs testdata/script/*.txtar. $ROOT is the repository; [ort] holds where ONNX Runtime's library is, [bf16] where the
+// processor multiplies bfloat16 numbers.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	library, ortErr := ort.FindLibrary()
+	half, halfErr := cpu.New(cpu.Options{Precision: "bf16"})
+	if halfErr == nil {
+		half.Close()
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
@@ -36,6 +42,8 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Condition: func(cond string) (bool, error) { return cond == "ort" && ortErr == nil, nil },
+		Condition: func(cond string) (bool, error) {
+			return cond == "ort" && ortErr == nil || cond == "bf16" && halfErr == nil, nil
+		},
 	})
 }

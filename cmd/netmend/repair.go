@@ -37,7 +37,7 @@ func repairCommand() *cli.Command {
 			&cli.IntFlag{Name: "pairs", Value: study.DefaultSeeds, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
 			&cli.StringFlag{Name: "out", Value: "repair", Usage: "`FOLDER` for " + strings.Join([]string{fileModel, fileRecipe, filePatch, fileReport, fileJournal}, ", ")},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the journal in the output folder"},
-			deviceFlag, jsonFlag}, subjectFlags...),
+			deviceFlag, precisionFlag, jsonFlag}, subjectFlags...),
 		Action: runRepair,
 	}
 }
@@ -53,7 +53,7 @@ func runRepair(c *cli.Context) error {
 	if c.Int("pairs") < 1 {
 		return usage("--pairs %d must be at least 1", c.Int("pairs"))
 	}
-	dev, err := openDevice(c.String("device"))
+	dev, err := trainingDevice(c)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func trainCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "write the trained model to `FILE.onnx`"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of weights, order and dropout, in place of the recipe's"},
-			deviceFlag, jsonFlag}, subjectFlags...),
+			deviceFlag, precisionFlag, jsonFlag}, subjectFlags...),
 		Action: runTrain,
 	}
 }
@@ -43,7 +43,7 @@ func runTrain(c *cli.Context) error {
 	if c.IsSet("seed") {
 		s.Recipe.Seed = c.Uint64("seed")
 	}
-	dev, err := openDevice(c.String("device"))
+	dev, err := trainingDevice(c)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type compiler struct {
 	// Of the function being compiled:
 	f       *engine.Func
 	values  map[engine.TensorID]*value
+	halves  map[*buffer]*buffer       // what has been rounded to bfloat16 since it was written
 	uses    map[engine.TensorID][]int // the ops that read a tensor
 	lastUse map[engine.TensorID]int   // the last op that reads it, or reads it under another shape
 	steps   []step
@@ -182,7 +183,7 @@ func (c *compiler) findLastData(f *engine.Func) {
 
 // lower makes the steps of a function.
 func (c *compiler) lower(f *engine.Func) {
-	c.f, c.values, c.steps = f, make(map[engine.TensorID]*value), nil
+	c.f, c.values, c.steps, c.halves = f, make(map[engine.TensorID]*value), nil, make(map[*buffer]*buffer)
 	c.uses, c.lastUse = make(map[engine.TensorID][]int), make(map[engine.TensorID]int)
 	for _, id := range f.Outputs {
 		c.lastUse[id] = len(f.Ops)
@@ -272,6 +273,20 @@ func (c *compiler) in(id engine.TensorID, last bool) *buffer {
 		return c.last(id)
 	}
 	return c.plain(id)
+}
+
+// operand is a buffer as matrix products and convolutions read it: itself, or rounded to bfloat16. It is rounded once.
+func (c *compiler) operand(x *buffer) *buffer {
+	if !c.dev.half {
+		return x
+	}
+	y := c.halves[x]
+	if y == nil {
+		y = &buffer{n: (x.n + 1) / 2, temporary: true, half: true}
+		c.halves[x] = y
+		c.add(list(x), list(y), nil, func() { C.nm_to_bf16(c.plan, floats(x), y.at, size(x)) })
+	}
+	return y
 }
 
 func (c *compiler) transposed(x *buffer, shape []int, toLast bool) *buffer {

@@ -6,40 +6,15 @@
 // row-major and brought into a primitive's own layout at every step, which costs them one pass.
 #include "kernels.hpp"
 #include "plan.hpp"
-#include <dnnl.hpp>
+#include "dnnl_call.hpp"
 
 using dnnl::memory;
+using nm::Call;
+using nm::cpu;
+using nm::user_scratchpad;
 using nm::Run;
 
 namespace {
-
-dnnl::engine &cpu() {
-	static dnnl::engine e(dnnl::engine::kind::cpu, 0);
-	return e;
-}
-
-dnnl::primitive_attr user_scratchpad() {
-	dnnl::primitive_attr a;
-	a.set_scratchpad_mode(dnnl::scratchpad_mode::user); // the library's own is tied to the thread that made the primitive
-	return a;
-}
-
-// Call is a primitive with its arguments bound.
-class Call {
-  public:
-	Call(nm_plan *p, const dnnl::primitive &prim, const memory::desc &scratch, std::vector<std::pair<int, memory>> with)
-		: prim(prim), stream(cpu()), memories(std::move(with)) {
-		if (scratch.get_size() > 0) memories.emplace_back(DNNL_ARG_SCRATCHPAD, memory(scratch, cpu(), p->alloc<char>(int64_t(scratch.get_size()))));
-		for (auto &[arg, m] : memories) args.push_back({arg, m.get()});
-	}
-	void operator()() const { dnnl_primitive_execute(prim.get(), stream.get(), int(args.size()), args.data()); }
-
-  private:
-	dnnl::primitive prim;
-	dnnl::stream stream;
-	std::vector<std::pair<int, memory>> memories;
-	std::vector<dnnl_exec_arg_t> args;
-};
 
 Call reorder(nm_plan *p, const memory::desc &from, void *src, const memory::desc &to, void *dst) {
 	dnnl::reorder::primitive_desc d(cpu(), from, cpu(), to, user_scratchpad());
@@ -49,10 +24,12 @@ Call reorder(nm_plan *p, const memory::desc &from, void *src, const memory::desc
 // Geometry is a window in oneDNN's terms.
 struct Geometry {
 	nm_window w;
+	memory::data_type operand; // of activations, weights and gradients that are multiplied; results are f32
 	bool deep; // three spatial axes
 	memory::dims stride, dilation, begin, end;
 
-	explicit Geometry(const nm_window &win) : w(win), deep(win.in[0] != 1 || win.kernel[0] != 1 || win.out[0] != 1) {
+	explicit Geometry(const nm_window &win)
+		: w(win), operand(win.half ? memory::data_type::bf16 : memory::data_type::f32), deep(win.in[0] != 1 || win.kernel[0] != 1 || win.out[0] != 1) {
 		for (int a = deep ? 0 : 1; a < NM_SPATIAL; a++) {
 			stride.push_back(w.stride[a]);
 			dilation.push_back(w.dilation[a] - 1);
@@ -60,14 +37,17 @@ struct Geometry {
 			end.push_back((w.out[a] - 1) * w.stride[a] + (w.kernel[a] - 1) * w.dilation[a] + 1 - w.in[a] - w.begin[a]);
 		}
 	}
-	memory::desc activations(int64_t n, int64_t c, const int64_t *spatial) const {
+	memory::desc activations(int64_t n, int64_t c, const int64_t *spatial, memory::data_type type) const {
 		memory::dims d{n, c};
 		d.insert(d.end(), spatial + (deep ? 0 : 1), spatial + NM_SPATIAL);
-		return memory::desc(d, memory::data_type::f32, deep ? memory::format_tag::ndhwc : memory::format_tag::nhwc);
+		return memory::desc(d, type, deep ? memory::format_tag::ndhwc : memory::format_tag::nhwc);
 	}
-	memory::desc x(int64_t n) const { return activations(n, w.ci, w.in); }
-	memory::desc y(int64_t n) const { return activations(n, w.co, w.out); }
-	memory::desc weights(bool any) const {
+	memory::desc x(int64_t n, memory::data_type type) const { return activations(n, w.ci, w.in, type); }
+	memory::desc y(int64_t n, memory::data_type type) const { return activations(n, w.co, w.out, type); }
+	// weights in the layout that a primitive likes best, and in the program's: row-major f32.
+	memory::desc weights(memory::data_type type) const { return weights(type, true); }
+	memory::desc plain_weights() const { return weights(memory::data_type::f32, false); }
+	memory::desc weights(memory::data_type type, bool any) const {
 		memory::dims d;
 		if (w.groups > 1) d.push_back(w.groups);
 		d.push_back(w.co / w.groups);
@@ -75,7 +55,7 @@ struct Geometry {
 		d.insert(d.end(), w.kernel + (deep ? 0 : 1), w.kernel + NM_SPATIAL);
 		using tag = memory::format_tag;
 		const tag plain = deep ? (w.groups > 1 ? tag::goidhw : tag::oidhw) : (w.groups > 1 ? tag::goihw : tag::oihw);
-		return memory::desc(d, memory::data_type::f32, any ? tag::any : plain);
+		return memory::desc(d, type, any ? tag::any : plain);
 	}
 	memory::desc bias() const { return memory::desc({w.co}, memory::data_type::f32, memory::format_tag::a); }
 	int64_t x_size() const { return w.ci * w.in[0] * w.in[1] * w.in[2]; }
@@ -99,36 +79,42 @@ struct Geometry {
 	dnnl::convolution_forward::primitive_desc forward(int64_t n, bool with_bias) const {
 		const auto train = dnnl::prop_kind::forward_training;
 		const auto direct = dnnl::algorithm::convolution_direct;
-		if (with_bias) return NM_DESC(convolution_forward, train, direct, x(n), weights(true), bias(), y(n)) NM_NO_HINT;
-		return NM_DESC(convolution_forward, train, direct, x(n), weights(true), y(n)) NM_NO_HINT;
+		if (with_bias) return NM_DESC(convolution_forward, train, direct, x(n, operand), weights(operand), bias(), y(n, f32)) NM_NO_HINT;
+		return NM_DESC(convolution_forward, train, direct, x(n, operand), weights(operand), y(n, f32)) NM_NO_HINT;
 	}
 	dnnl::convolution_backward_data::primitive_desc backward_data(int64_t n) const {
-		return NM_DESC(convolution_backward_data, dnnl::algorithm::convolution_direct, x(n), weights(true), y(n)) NM_HINT(forward(n, false));
+		return NM_DESC(convolution_backward_data, dnnl::algorithm::convolution_direct, x(n, f32), weights(operand), y(n, operand)) NM_HINT(forward(n, false));
 	}
 	dnnl::convolution_backward_weights::primitive_desc backward_weights(int64_t n, bool with_bias) const {
 		const auto direct = dnnl::algorithm::convolution_direct;
 		if (with_bias)
-			return NM_DESC(convolution_backward_weights, direct, x(n), weights(true), bias(), y(n)) NM_HINT(forward(n, true));
-		return NM_DESC(convolution_backward_weights, direct, x(n), weights(true), y(n)) NM_HINT(forward(n, false));
+			return NM_DESC(convolution_backward_weights, direct, x(n, operand), weights(f32), bias(), y(n, operand)) NM_HINT(forward(n, true));
+		return NM_DESC(convolution_backward_weights, direct, x(n, operand), weights(f32), y(n, operand)) NM_HINT(forward(n, false));
 	}
+	static constexpr auto f32 = memory::data_type::f32;
 };
 
 float *mutable_(const float *p) { return const_cast<float *>(p); } // oneDNN's handles are not const
+
+// at is where element i of an operand lies.
+void *at(const void *p, const Geometry &g, int64_t i) {
+	return static_cast<char *>(const_cast<void *>(p)) + i * (g.w.half ? 2 : 4);
+}
 
 // Weights brings row-major weights into the layouts that primitives ask for.
 struct Weights {
 	nm_plan *p;
 	const Geometry &g;
 	float *plain;
-	std::vector<std::pair<memory::desc, float *>> layouts;
+	std::vector<std::pair<memory::desc, void *>> layouts;
 	std::vector<Call> reorders;
 
-	float *in(const memory::desc &d) {
-		if (d == g.weights(false)) return plain;
+	void *in(const memory::desc &d) {
+		if (d == g.plain_weights()) return plain;
 		for (auto &[have, at] : layouts)
 			if (have == d) return at;
-		float *to = p->alloc<float>(int64_t(d.get_size() / sizeof(float)) + 1);
-		reorders.push_back(reorder(p, g.weights(false), plain, d, to));
+		void *to = p->alloc<char>(int64_t(d.get_size()));
+		reorders.push_back(reorder(p, g.plain_weights(), plain, d, to));
 		layouts.emplace_back(d, to);
 		return to;
 	}
@@ -147,7 +133,7 @@ void add_calls(nm_plan *p, std::vector<Call> reorders, std::vector<Call> calls) 
 
 extern "C" {
 
-void nm_conv(nm_plan *p, const nm_window *win, const float *x, const float *w, const float *bias, float *y) {
+void nm_conv(nm_plan *p, const nm_window *win, const void *x, const float *w, const float *bias, float *y) {
 	guard(p, [&] {
 		Geometry g(*win);
 		Weights weights{p, g, mutable_(w), {}, {}};
@@ -156,7 +142,7 @@ void nm_conv(nm_plan *p, const nm_window *win, const float *x, const float *w, c
 		for (int q = 0; q < parts; q++) {
 			const int64_t lo = win->n * q / parts, n = win->n * (q + 1) / parts - lo;
 			auto d = g.forward(n, bias != nullptr);
-			std::vector<std::pair<int, memory>> args{{DNNL_ARG_SRC, memory(d.src_desc(), cpu(), mutable_(x) + lo * g.x_size())},
+			std::vector<std::pair<int, memory>> args{{DNNL_ARG_SRC, memory(d.src_desc(), cpu(), at(x, g, lo * g.x_size()))},
 				{DNNL_ARG_WEIGHTS, memory(d.weights_desc(), cpu(), weights.in(d.weights_desc()))},
 				{DNNL_ARG_DST, memory(d.dst_desc(), cpu(), y + lo * g.y_size())}};
 			if (bias != nullptr) args.emplace_back(DNNL_ARG_BIAS, memory(d.bias_desc(), cpu(), mutable_(bias)));
@@ -166,7 +152,7 @@ void nm_conv(nm_plan *p, const nm_window *win, const float *x, const float *w, c
 	});
 }
 
-void nm_conv_dx(nm_plan *p, const nm_window *win, const float *dy, const float *w, float *dx) {
+void nm_conv_dx(nm_plan *p, const nm_window *win, const void *dy, const float *w, float *dx) {
 	guard(p, [&] {
 		Geometry g(*win);
 		Weights weights{p, g, mutable_(w), {}, {}};
@@ -176,7 +162,7 @@ void nm_conv_dx(nm_plan *p, const nm_window *win, const float *dy, const float *
 			const int64_t lo = win->n * q / parts, n = win->n * (q + 1) / parts - lo;
 			auto d = g.backward_data(n);
 			calls.emplace_back(p, dnnl::convolution_backward_data(d), d.scratchpad_desc(),
-				std::vector<std::pair<int, memory>>{{DNNL_ARG_DIFF_DST, memory(d.diff_dst_desc(), cpu(), mutable_(dy) + lo * g.y_size())},
+				std::vector<std::pair<int, memory>>{{DNNL_ARG_DIFF_DST, memory(d.diff_dst_desc(), cpu(), at(dy, g, lo * g.y_size()))},
 					{DNNL_ARG_WEIGHTS, memory(d.weights_desc(), cpu(), weights.in(d.weights_desc()))},
 					{DNNL_ARG_DIFF_SRC, memory(d.diff_src_desc(), cpu(), dx + lo * g.x_size())}});
 		}
@@ -185,7 +171,7 @@ void nm_conv_dx(nm_plan *p, const nm_window *win, const float *dy, const float *
 }
 
 // Every slice has its own dw and db; they are added in the order of the slices.
-void nm_conv_dw(nm_plan *p, const nm_window *win, const float *dy, const float *x, float *dw, float *db) {
+void nm_conv_dw(nm_plan *p, const nm_window *win, const void *dy, const void *x, float *dw, float *db) {
 	guard(p, [&] {
 		Geometry g(*win);
 		auto calls = std::make_shared<std::vector<std::vector<Call>>>();
@@ -196,15 +182,15 @@ void nm_conv_dw(nm_plan *p, const nm_window *win, const float *dy, const float *
 			const int64_t lo = win->n * q / parts, n = win->n * (q + 1) / parts - lo;
 			auto d = g.backward_weights(n, db != nullptr);
 			float *to = q == 0 ? dw : part_w + (q - 1) * size, *own = to;
-			const bool plain = d.diff_weights_desc() == g.weights(false);
+			const bool plain = d.diff_weights_desc() == g.plain_weights();
 			if (!plain) own = p->alloc<float>(int64_t(d.diff_weights_desc().get_size() / sizeof(float)) + 1);
-			std::vector<std::pair<int, memory>> args{{DNNL_ARG_DIFF_DST, memory(d.diff_dst_desc(), cpu(), mutable_(dy) + lo * g.y_size())},
-				{DNNL_ARG_SRC, memory(d.src_desc(), cpu(), mutable_(x) + lo * g.x_size())},
+			std::vector<std::pair<int, memory>> args{{DNNL_ARG_DIFF_DST, memory(d.diff_dst_desc(), cpu(), at(dy, g, lo * g.y_size()))},
+				{DNNL_ARG_SRC, memory(d.src_desc(), cpu(), at(x, g, lo * g.x_size()))},
 				{DNNL_ARG_DIFF_WEIGHTS, memory(d.diff_weights_desc(), cpu(), own)}};
 			if (db != nullptr) args.emplace_back(DNNL_ARG_DIFF_BIAS, memory(d.diff_bias_desc(), cpu(), q == 0 ? db : part_b + (q - 1) * co));
 			calls->emplace_back();
 			calls->back().emplace_back(p, dnnl::convolution_backward_weights(d), d.scratchpad_desc(), args);
-			if (!plain) calls->back().push_back(reorder(p, d.diff_weights_desc(), own, g.weights(false), to));
+			if (!plain) calls->back().push_back(reorder(p, d.diff_weights_desc(), own, g.plain_weights(), to));
 		}
 		step(p, [=, add = nm::kernels().axpy](const Run &r) {
 			r.pool->all(parts, [&](int q) {

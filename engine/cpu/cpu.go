@@ -11,6 +11,12 @@
 // Our kernels are compiled for SSE2, AVX2 and AVX-512 and chosen when the program starts (kernels_*.cc); oneDNN chooses by itself.
 package cpu
 
+// Precisions are what Options.Precision may be. With bf16 the factors of convolutions, of their gradients and of single matrix products of
+// more than 16,384 multiply-adds are rounded to bfloat16 (8 significant bits, float32's range) as they are read, but for convolutions that sum
+// over an odd number of channels; products are exact, sums and everything else, the weights and their updates above all, stay in float32.
+// Numbers below 2^-126 count as zero. It needs a processor with AVX-512 BF16 or AMX.
+var Precisions = []string{"float32", "bf16"}
+
 // Options of the device.
 type Options struct {
 	// Threads of an Executable's Run; 0 means one per core. To run several Executables side by side, give each device fewer.
@@ -18,4 +24,6 @@ type Options struct {
 	// MemoryLimit is the number of bytes that an Executable may take; Compile refuses a program that needs more. 0 means three quarters of
 	// the machine's memory.
 	MemoryLimit int64
+	// Precision of the factors of matrix products and convolutions; see Precisions. "" means float32.
+	Precision string
 }

@@ -9,8 +9,10 @@ package cpu
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"netmend/engine"
@@ -19,6 +21,7 @@ import (
 type device struct {
 	threads int
 	limit   int64
+	half    bool // multiply bfloat16 numbers
 }
 
 // maxThreads bounds Options.Threads: more are a mistake, not a machine.
@@ -32,7 +35,13 @@ func New(o Options) (engine.Device, error) {
 	if o.MemoryLimit < 0 {
 		return nil, fmt.Errorf("cpu: memory limit of %d bytes", o.MemoryLimit)
 	}
-	d := &device{threads: o.Threads, limit: o.MemoryLimit}
+	d := &device{threads: o.Threads, limit: o.MemoryLimit, half: o.Precision == "bf16"}
+	switch {
+	case o.Precision != "" && !slices.Contains(Precisions, o.Precision):
+		return nil, fmt.Errorf("cpu: precision %q is not known: one of %v", o.Precision, Precisions)
+	case d.half && C.nm_has_bf16() == 0:
+		return nil, errors.New("cpu: precision bf16: this processor has no AVX-512 BF16 and no AMX; use float32")
+	}
 	if d.threads == 0 {
 		d.threads = runtime.NumCPU()
 	}
@@ -42,13 +51,17 @@ func New(o Options) (engine.Device, error) {
 	return d, nil
 }
 
-// Name is, for example, "cpu (oneDNN 2.6.3, 2 threads, avx512)".
+// Name is, for example, "cpu (oneDNN 2.6.3, 2 threads, avx512)"; with bf16, "cpu (oneDNN 2.6.3, 2 threads, avx512, bf16)".
 func (d *device) Name() string {
 	s := "s"
 	if d.threads == 1 {
 		s = ""
 	}
-	return fmt.Sprintf("cpu (oneDNN %s, %d thread%s, %s)", C.GoString(C.nm_dnnl_version()), d.threads, s, C.GoString(C.nm_isa()))
+	precision := ""
+	if d.half {
+		precision = ", bf16"
+	}
+	return fmt.Sprintf("cpu (oneDNN %s, %d thread%s, %s%s)", C.GoString(C.nm_dnnl_version()), d.threads, s, C.GoString(C.nm_isa()), precision)
 }
 
 // use chooses the kernels of programs that are compiled from now on, for tests. It is false where the machine cannot run them.

@@ -32,6 +32,12 @@ void nm_unary_grad(nm_plan *p, int fn, double alpha, double beta, const float *d
 	});
 }
 
+void nm_to_bf16(nm_plan *p, const float *x, void *y, int64_t n) {
+	step(p, [=, f = nm::kernels().to_bf16, y = static_cast<uint16_t *>(y)](const Run &r) {
+		nm::parallel(r, n, 0.2, 64, [&](int64_t lo, int64_t hi) { f(x + lo, y + lo, hi - lo); });
+	});
+}
+
 void nm_binary(nm_plan *p, int fn, const float *a, const float *b, float *y, const nm_walk *walk) {
 	auto f = nm::kernels().binary[fn];
 	step(p, [=, w = *walk, cost = fn == NM_POW ? 20.0 : 0.4](const Run &r) {

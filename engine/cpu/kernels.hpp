@@ -49,6 +49,7 @@ struct Kernels {
 	// dx += dy where x is y and taken is 0; taken becomes 1 there.
 	void (*pool_give)(float *dx, const float *dy, const float *x, const float *y, int32_t *taken, int64_t n);
 	void (*axpy)(float *y, const float *x, int64_t n, float a);
+	void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
 };
 
 } // namespace nm

@@ -187,6 +187,13 @@ static void add_bias(const float *bias, float *y, int64_t rows, int64_t n, int64
 	for (int64_t r = 0; r < rows; r++)
 		for (int64_t i = 0; i < n; i++) y[r * ld + i] += bias[i];
 }
+// Rounding adds half a unit of the last place that stays, less one bit where the result would be even otherwise. NaN keeps its sign.
+static void to_bf16(const float *x, uint16_t *y, int64_t n) {
+	_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {
+		const uint32_t u = __builtin_bit_cast(uint32_t, x[i]), round = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+		y[i] = uint16_t((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 0x40u : round);
+	}
+}
 static void axpy(float *y, const float *x, int64_t n, float a) {
 	for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }

@@ -151,7 +151,10 @@ func (c *compiler) lerp() {
 }
 
 // written forgets the copies of a state that has changed.
-func (c *compiler) written(id engine.TensorID) { delete(c.values, id) }
+func (c *compiler) written(id engine.TensorID) {
+	delete(c.halves, c.permanent[id])
+	delete(c.values, id)
+}
 
 func (c *compiler) update() {
 	op, r := c.op, c.op.Rule

@@ -11,6 +11,9 @@ import (
 	"netmend/engine"
 )
 
+// leastHalfProduct is the number of multiply-adds up to which a product stays in float32: rounding its factors would cost more than it saves.
+const leastHalfProduct = 1 << 14
+
 // matMul lists where the matrices of both stacks begin, the leading axes being broadcast.
 func (c *compiler) matMul() {
 	op, sa, sb, sy := c.op, c.shape(c.op.In[0]), c.shape(c.op.In[1]), c.shape(c.op.Out[0])
@@ -21,16 +24,22 @@ func (c *compiler) matMul() {
 		k = sa[len(sa)-2]
 	}
 	aAt, bAt := offsets(sa[:len(sa)-2], lead, m*k), offsets(sb[:len(sb)-2], lead, k*n)
-	reads := list(a, b)
 	var bias *buffer
 	if len(op.In) > 2 && op.In[2] != engine.None {
 		bias = c.plain(op.In[2])
-		reads = append(reads, bias)
 	}
 	batch := len(aAt)
 	// One matrix for a whole stack of row-major matrices is one product of all rows.
 	if k > 0 && batch > 1 && !op.TransA && len(sa) == len(sy) && slices.Equal(sa[:len(lead)], lead) && engine.Len(sb[:len(sb)-2]) == 1 {
 		m, batch = m*batch, 1
+	}
+	half := batch == 1 && m*n*k > leastHalfProduct && c.dev.half
+	if half {
+		a, b = c.operand(a), c.operand(b)
+	}
+	reads := list(a, b)
+	if bias != nil {
+		reads = append(reads, bias)
 	}
 	flag := func(b bool) C.int {
 		if b {
@@ -39,7 +48,7 @@ func (c *compiler) matMul() {
 		return 0
 	}
 	c.add(reads, list(y), nil, func() {
-		C.nm_matmul(c.plan, floats(a), floats(b), floats(bias), floats(y), C.int64_t(batch), &aAt[0], &bAt[0], C.int64_t(m), C.int64_t(n), C.int64_t(k),
+		C.nm_matmul(c.plan, flag(half), a.at, b.at, floats(bias), floats(y), C.int64_t(batch), &aAt[0], &bAt[0], C.int64_t(m), C.int64_t(n), C.int64_t(k),
 			flag(op.TransA), flag(op.TransB))
 	})
 }
@@ -83,21 +92,44 @@ func window(x, y []int, win *engine.Window) *C.nm_window {
 	return w
 }
 
+// factors says whether a convolution's factors are rounded to bfloat16 when so many channels are summed over. The processor multiplies them in
+// pairs: where their number is odd, oneDNN pairs the last with an element of the neighbouring place, times zero, which is NaN where that
+// is not finite.
+func (c *compiler) factors(channels int) bool { return c.dev.half && channels%2 == 0 }
+
+// factor is a tensor in channels-last order as a convolution reads it.
+func (c *compiler) factor(id engine.TensorID, half bool) *buffer {
+	if half {
+		return c.operand(c.last(id))
+	}
+	return c.last(id)
+}
+
+// convolution is the geometry with factors rounded to bfloat16 or not.
+func convolution(x, y []int, win *engine.Window, half bool) *C.nm_window {
+	w := window(x, y, win)
+	if half {
+		w.half = 1
+	}
+	return w
+}
+
 func (c *compiler) conv() {
 	op := c.op
-	x, w, y := c.last(op.In[0]), c.plain(op.In[1]), c.newLast(op.Out[0])
+	half := c.factors(c.shape(op.In[1])[1])
+	x, w, y := c.factor(op.In[0], half), c.plain(op.In[1]), c.newLast(op.Out[0])
 	reads := list(x, w)
 	var bias *buffer
 	if len(op.In) > 2 && op.In[2] != engine.None {
 		bias = c.plain(op.In[2])
 		reads = append(reads, bias)
 	}
-	win := window(c.shape(op.In[0]), c.shape(op.Out[0]), op.Window)
+	win := convolution(c.shape(op.In[0]), c.shape(op.Out[0]), op.Window, half)
 	if x.n == 0 { // no input channels: nothing but the bias
 		c.zero(y)
 		return
 	}
-	c.add(reads, list(y), nil, func() { C.nm_conv(c.plan, win, floats(x), floats(w), floats(bias), floats(y)) })
+	c.add(reads, list(y), nil, func() { C.nm_conv(c.plan, win, x.at, floats(w), floats(bias), floats(y)) })
 }
 
 func (c *compiler) zero(y *buffer) {
@@ -106,18 +138,19 @@ func (c *compiler) zero(y *buffer) {
 
 func (c *compiler) convDX() {
 	op := c.op
-	dy, w, dx := c.last(op.In[0]), c.plain(op.In[1]), c.newLast(op.Out[0])
-	win := window(op.Shape, c.shape(op.In[0]), op.Window)
+	half := c.factors(c.shape(op.In[1])[0] / max(op.Window.Group, 1))
+	dy, w, dx := c.factor(op.In[0], half), c.plain(op.In[1]), c.newLast(op.Out[0])
+	win := convolution(op.Shape, c.shape(op.In[0]), op.Window, half)
 	if dy.n == 0 {
 		c.zero(dx)
 		return
 	}
-	c.add(list(dy, w), list(dx), nil, func() { C.nm_conv_dx(c.plan, win, floats(dy), floats(w), floats(dx)) })
+	c.add(list(dy, w), list(dx), nil, func() { C.nm_conv_dx(c.plan, win, dy.at, floats(w), floats(dx)) })
 }
 
 func (c *compiler) convDW() {
 	op := c.op
-	dy, x, dw := c.last(op.In[0]), c.last(op.In[1]), c.newPlain(op.Out[0])
+	dy, x, dw := c.operand(c.last(op.In[0])), c.operand(c.last(op.In[1])), c.newPlain(op.Out[0])
 	writes := list(dw)
 	var db *buffer
 	if len(op.Out) > 1 {
@@ -130,8 +163,8 @@ func (c *compiler) convDW() {
 		}
 		return
 	}
-	win := window(c.shape(op.In[1]), c.shape(op.In[0]), op.Window)
-	c.add(list(dy, x), writes, nil, func() { C.nm_conv_dw(c.plan, win, floats(dy), floats(x), floats(dw), floats(db)) })
+	win := convolution(c.shape(op.In[1]), c.shape(op.In[0]), op.Window, c.dev.half)
+	c.add(list(dy, x), writes, nil, func() { C.nm_conv_dw(c.plan, win, dy.at, x.at, floats(dw), floats(db)) })
 }
 
 func (c *compiler) pool() {

@@ -12,9 +12,10 @@ type buffer struct {
 	n         int            // words
 	at        unsafe.Pointer // where it lies; of temporaries known once the plan is laid out
 	temporary bool
-	first     int // the step that writes it
-	last      int // the last step that reads it
-	offset    int // of temporaries, in bytes
+	half      bool // the elements are bfloat16, two in a word
+	first     int  // the step that writes it
+	last      int  // the last step that reads it
+	offset    int  // of temporaries, in bytes
 }
 
 // step is one step that is going to be added to the plan. emit runs once all buffers have their places.

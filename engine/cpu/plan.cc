@@ -111,6 +111,11 @@ const char *nm_dnnl_version(void) {
 	return v.c_str();
 }
 
+int nm_has_bf16(void) {
+	const int isa = dnnl_get_effective_cpu_isa();
+	return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
 int64_t nm_physical_memory(void) { return int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
 
 void *nm_alloc(nm_plan *p, size_t bytes) {

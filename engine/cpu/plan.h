@@ -37,6 +37,7 @@ typedef struct {
 	int64_t n, ci, co, groups;
 	int64_t in[NM_SPATIAL], out[NM_SPATIAL], kernel[NM_SPATIAL], stride[NM_SPATIAL], dilation[NM_SPATIAL], begin[NM_SPATIAL], end[NM_SPATIAL];
 	int32_t count_pad;
+	int32_t half; // convolutions: the activations and gradients that are multiplied are bfloat16, and so are the weights on their way
 } nm_window;
 
 typedef struct {
@@ -52,6 +53,8 @@ const char *nm_isa(void);
 // nm_use makes plans that are compiled from now on use the kernels of that name, for tests; 0 when there are none or the machine cannot.
 int nm_use(const char *isa);
 const char *nm_dnnl_version(void);
+// nm_has_bf16 says whether the processor, as oneDNN may use it, multiplies bfloat16 numbers.
+int nm_has_bf16(void);
 int64_t nm_physical_memory(void);
 // nm_alloc gives zeroed memory that lives as long as the plan; NULL when there is none.
 void *nm_alloc(nm_plan *, size_t bytes);
@@ -80,6 +83,9 @@ void nm_update(nm_plan *, const nm_rule *, float *p, const float *g, const float
 // Channels > 1 says that x and y are channels-last with so many elements per channel plane; the random words go by row-major position.
 void nm_dropout(nm_plan *, double rate, uint32_t threshold, uint32_t stream, const float *x, float *y, int64_t n, int64_t channels, int64_t plane);
 
+// nm_to_bf16 rounds to the nearest bfloat16, ties to even; NaN stays NaN.
+void nm_to_bf16(nm_plan *, const float *x, void *y, int64_t n);
+
 // Operations on words: both element types are 32 bits wide.
 void nm_copy(nm_plan *, const void *x, void *y, int64_t n);
 void nm_strided(nm_plan *, const void *x, void *y, const nm_walk *); // operands y, x
@@ -98,14 +104,14 @@ void nm_moments(nm_plan *, const float *x, float *y, int64_t n);
 void nm_softmax(nm_plan *, int log, const float *x, float *y, int64_t outer, int64_t length, int64_t inner);
 void nm_softmax_grad(nm_plan *, int log, const float *dy, const float *y, float *dx, int64_t outer, int64_t length, int64_t inner);
 
-// y[i] = op(a[a_at[i]])·op(b[b_at[i]]) + bias for stacks of matrices; the offsets count elements and are copied.
-void nm_matmul(nm_plan *, const float *a, const float *b, const float *bias, float *y, int64_t batch, const int64_t *a_at, const int64_t *b_at,
+// y[i] = op(a[a_at[i]])·op(b[b_at[i]]) + bias for stacks of matrices; the offsets count elements and are copied. half: a and b are bfloat16.
+void nm_matmul(nm_plan *, int half, const void *a, const void *b, const float *bias, float *y, int64_t batch, const int64_t *a_at, const int64_t *b_at,
 	int64_t m, int64_t n, int64_t k, int trans_a, int trans_b);
 
-// x, y and their gradients are channels-last, w row-major as in the program.
-void nm_conv(nm_plan *, const nm_window *, const float *x, const float *w, const float *bias, float *y);
-void nm_conv_dx(nm_plan *, const nm_window *, const float *dy, const float *w, float *dx);
-void nm_conv_dw(nm_plan *, const nm_window *, const float *dy, const float *x, float *dw, float *db);
+// x, y and their gradients are channels-last, w row-major as in the program. Where window.half is set, what is read but w is bfloat16.
+void nm_conv(nm_plan *, const nm_window *, const void *x, const float *w, const float *bias, float *y);
+void nm_conv_dx(nm_plan *, const nm_window *, const void *dy, const float *w, float *dx);
+void nm_conv_dw(nm_plan *, const nm_window *, const void *dy, const void *x, float *dw, float *db);
 
 // Channels-last; ci channels.
 void nm_max_pool(nm_plan *, const nm_window *, const float *x, float *y);

@@ -25,15 +25,21 @@ import (
 var seed = flag.Uint64("devicetest.seed", 1, "seed of the inputs of the device tests")
 
 // Run tests a device against the whole table.
-func Run(t *testing.T, dev engine.Device) {
+func Run(t *testing.T, dev engine.Device) { RunRounded(t, dev, 0) }
+
+// RunRounded is Run for a device that rounds the factors of matrix products and convolutions with a relative error of at most unit: 2⁻⁸ for
+// bfloat16, 0 where they stay float32. See rounded for what that allows.
+func RunRounded(t *testing.T, dev engine.Device, unit float64) {
 	t.Logf("device: %s", dev.Name())
 	for _, c := range table() {
+		c.unit = unit
 		t.Run(c.name, func(t *testing.T) { c.parity(t, dev) })
 	}
 	for _, c := range nonFinite() {
+		c.unit = unit
 		t.Run("nonfinite/"+c.name, func(t *testing.T) { c.nonFinite(t, dev) })
 	}
-	t.Run("networks", func(t *testing.T) { networks(t, dev) })
+	t.Run("networks", func(t *testing.T) { networks(t, dev, unit) })
 	t.Run("interface", func(t *testing.T) { interfaces(t, dev) })
 }
 
@@ -43,6 +49,7 @@ type testCase struct {
 	build  func(g *graph)
 	noGrad bool    // not differentiated: it changes state, or has no gradient
 	loose  float64 // factor of the tolerance, 1 when 0; the case says why
+	unit   float64 // of RunRounded
 }
 
 // graph is a program under construction with the values of its inputs.
@@ -177,7 +184,7 @@ func (g *graph) run(t *testing.T, dev engine.Device) *engine.Result {
 func (c *testCase) parity(t *testing.T, dev engine.Device) {
 	g := newGraph(c.name)
 	c.build(g)
-	tol := tolerance(g.p, g.b.Func().Ops) * max(c.loose, 1)
+	tol := max(tolerance(g.p, g.b.Func().Ops)*max(c.loose, 1), rounded(g.b.Func().Ops, c.unit))
 	grad := !c.noGrad
 	g.finish(t, grad)
 	want := g.run(t, reference.NewFloat64())
@@ -185,7 +192,7 @@ func (c *testCase) parity(t *testing.T, dev engine.Device) {
 	for k := range want.Outputs {
 		what := "output"
 		if k >= len(g.out)+len(g.only) {
-			what, tol = "gradient", tolerance(g.p, g.b.Func().Ops)*max(c.loose, 1)
+			what, tol = "gradient", max(tolerance(g.p, g.b.Func().Ops)*max(c.loose, 1), rounded(g.b.Func().Ops, c.unit))
 		}
 		compare(t, what, k, got.Outputs[k], want.Outputs[k], tol)
 	}
@@ -195,7 +202,7 @@ func (c *testCase) parity(t *testing.T, dev engine.Device) {
 func (c *testCase) nonFinite(t *testing.T, dev engine.Device) {
 	g := newGraph(c.name)
 	c.build(g)
-	tol := tolerance(g.p, g.b.Func().Ops) * max(c.loose, 1)
+	tol := max(tolerance(g.p, g.b.Func().Ops)*max(c.loose, 1), rounded(g.b.Func().Ops, c.unit))
 	g.finish(t, false)
 	want, got := g.run(t, reference.New()), g.run(t, dev)
 	for k := range want.Outputs {
@@ -223,6 +230,19 @@ func tolerance(p *engine.Program, ops []engine.Op) float64 {
 		}
 	}
 	return tol
+}
+
+// rounded is the error, relative to a result's size and the root mean square of its tensor, that rounded factors may make. Both factors of a
+// product are off by at most unit each, independently, so that a sum of products is off like a random walk: by its root mean square times
+// unit·sqrt(2/3) for one standard deviation. Six units cover the largest of thousands of elements and the gradients behind them.
+func rounded(ops []engine.Op, unit float64) float64 {
+	for i := range ops {
+		switch ops[i].Kind {
+		case engine.MatMul, engine.Conv, engine.ConvDX, engine.ConvDW:
+			return 6 * unit
+		}
+	}
+	return 0
 }
 
 // terms is the number of terms that an operation adds up.

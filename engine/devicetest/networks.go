@@ -258,7 +258,7 @@ func (n *net) fetch(t *testing.T, e engine.Executable) []float32 {
 	return all
 }
 
-func networks(t *testing.T, dev engine.Device) {
+func networks(t *testing.T, dev engine.Device, unit float64) {
 	for _, n := range nets() {
 		t.Run(n.name, func(t *testing.T) {
 			oracle := n.open(t, reference.NewFloat64())
@@ -268,7 +268,7 @@ func networks(t *testing.T, dev engine.Device) {
 			want, _ := n.train(t, oracle)
 			got, predicted := n.train(t, e)
 			for i, w := range want {
-				if !same(got[i], w, 1e-3*math.Abs(w)) {
+				if !same(got[i], w, max(1e-3, 6*unit)*math.Abs(w)) {
 					t.Errorf("loss of step %d: %.7g, want %.7g (%s)", i, got[i], w, replay(t))
 					break
 				}
