@@ -9,7 +9,7 @@ import (
 )
 
 // convolutions, transposed ones included.
-var convolutions = map[string]lowering{"Conv": lowerConv, "ConvTranspose": lowerConvTranspose}
+var convolutions = map[string]lowering{"Conv": lowerConv, "ConvTranspose": lowerConvTranspose, "Col2Im": lowerCol2Im}
 
 // window reads strides, dilations and pads of a convolution or a pool over the spatial axes of x. auto_pad SAME_UPPER and SAME_LOWER make
 // the output ceil(in/stride) long, an odd pad going to the end or to the beginning.
@@ -206,4 +206,48 @@ func transposedShape(n *onnx.Node, x []int, w *engine.Window) (out, beyond []int
 		w.PadBegin[i], w.PadEnd[i] = halves(full-out[i], auto != "SAME_UPPER")
 	}
 	return out, beyond, nil
+}
+
+// lowerCol2Im adds columns (N, C·block, places) up to an image: a transposed convolution that gives every element of a block its own channel.
+func lowerCol2Im(e *env, n *onnx.Node) error {
+	x, err := e.inFloat(0)
+	if err != nil {
+		return err
+	}
+	image, err := e.hostInts(1)
+	if err != nil {
+		return err
+	}
+	block, err := e.hostInts(2)
+	if err != nil {
+		return err
+	}
+	s, size := e.Shape(x), engine.Len(block)
+	if len(s) != 3 || len(image) != len(block) || checkSize(block) != nil || size < 1 || s[1]%size != 0 || s[1]*size > maxHostSize {
+		return fmt.Errorf("columns %v do not fit blocks of %v in %v", s, block, image)
+	}
+	channels := s[1] / size
+	shape := append([]int{s[0], channels}, image...)
+	if err := checkSize(shape); err != nil {
+		return err
+	}
+	win, err := e.window(n, shape, block)
+	if err != nil {
+		return err
+	}
+	win.Group = channels
+	out, err := engine.WindowShape(shape, &win)
+	if err != nil {
+		return err
+	}
+	if engine.Len(out) != s[2] {
+		return fmt.Errorf("%d columns for %v places", s[2], out)
+	}
+	w := floatConstant(append([]int{s[1], 1}, block...), make([]float64, s[1]*size)...)
+	for k := range s[1] {
+		w.f[k*size+k%size] = 1
+	}
+	y := e.Emit(engine.Op{Kind: engine.ConvDX, In: []engine.TensorID{e.Reshape(x, append([]int{s[0], s[1]}, out...)), e.device(hostValue(w))},
+		Window: &win, Shape: shape})[0]
+	return e.setTensor(0, y)
 }

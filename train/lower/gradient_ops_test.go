@@ -92,3 +92,57 @@ func (cases *gradientCases) scans() {
 	cases.with("ReduceProd", named("ReduceProd", []string{"x0", "a"}, onnx.Int("keepdims", 0)),
 		[]*onnx.Tensor{onnx.NewInt64("a", []int64{2}, []int64{0, -1})}, []int{3, 2, 2})
 }
+
+// bodies are graphs with control flow that folds: a branch, an unrolled loop and a scan of h = tanh(h + x).
+func (cases *gradientCases) bodies() {
+	yes := onnx.NewRaw("c", onnx.Bool, nil, []byte{1})
+	val := func(names ...string) (v []onnx.Value) {
+		for _, n := range names {
+			v = append(v, onnx.Value{Name: n})
+		}
+		return v
+	}
+	branch := func(op string) *onnx.Graph {
+		return &onnx.Graph{Name: op, Nodes: []*onnx.Node{onnx.NewNode(op, op, []string{"x0"}, []string{"b"})}, Outputs: val("b")}
+	}
+	cases.with("If", named("If", []string{"c"}, onnx.GraphAttr("then_branch", branch("Tanh")), onnx.GraphAttr("else_branch", branch("Neg"))),
+		[]*onnx.Tensor{yes}, []int{2, 3})
+	step := []*onnx.Node{onnx.NewNode("Add", "add", []string{"h", "x1"}, []string{"s"}), onnx.NewNode("Tanh", "tanh", []string{"s"}, []string{"next"}),
+		onnx.NewNode("Identity", "id", []string{"on"}, []string{"go"})}
+	loop := &onnx.Graph{Name: "loop", Nodes: step, Inputs: val("i", "on", "h"), Outputs: val("go", "next", "next")}
+	cases.with("Loop", onnx.NewNode("Loop", "Loop", []string{"m", "c", "x0"}, []string{"", "y"}, onnx.GraphAttr("body", loop)),
+		[]*onnx.Tensor{yes, onnx.NewInt64("m", nil, []int64{3})}, []int{2, 3}, []int{2, 3})
+	scan := &onnx.Graph{Name: "scan", Inputs: val("h", "x"), Outputs: val("next", "next"), Nodes: []*onnx.Node{
+		onnx.NewNode("Add", "add", []string{"h", "x"}, []string{"s"}), onnx.NewNode("Tanh", "tanh", []string{"s"}, []string{"next"})}}
+	cases.add("Scan", onnx.NewNode("Scan", "Scan", []string{"x0", "x1"}, []string{"", "y"}, onnx.GraphAttr("body", scan), onnx.Int("num_scan_inputs", 1),
+		onnx.Ints("scan_input_axes", 1), onnx.Ints("scan_input_directions", 1), onnx.Ints("scan_output_axes", 1)), []int{2, 2}, []int{2, 4, 2})
+}
+
+// images are sampling, transforms and pools.
+func (cases *gradientCases) images() {
+	for _, mode := range []string{"linear", "nearest", "cubic"} {
+		for _, padding := range []string{"zeros", "border", "reflection"} {
+			n := nodeOf("GridSample", 2, onnx.String("mode", mode), onnx.String("padding_mode", padding))
+			if mode == "nearest" { // the grid has no gradient
+				n.Inputs[1] = "g"
+				cases.with("GridSample "+mode+" "+padding, n, []*onnx.Tensor{onnx.NewFloat32("g", []int64{1, 1, 2, 2}, []float32{-0.3, 0.6, 1.2, -1.4})},
+					[]int{1, 2, 3, 4})
+				continue
+			}
+			cases.add("GridSample "+mode+" "+padding, n, []int{1, 2, 3, 4}, []int{1, 2, 2, 2})
+		}
+	}
+	cases.add("GridSample 3-D", nodeOf("GridSample", 2, onnx.Int("align_corners", 1)), []int{2, 1, 2, 3, 2}, []int{2, 1, 2, 1, 3})
+	cases.with("AffineGrid", named("AffineGrid", []string{"x0", "i"}), []*onnx.Tensor{onnx.NewInt64("i", []int64{4}, []int64{2, 1, 2, 3})}, []int{2, 2, 3})
+	cases.add("DFT", node("DFT"), []int{2, 5, 1})
+	cases.add("DFT complex inverse", node("DFT", onnx.Int("inverse", 1)), []int{2, 4, 2})
+	cases.with("STFT", named("STFT", []string{"x0", "i", "x1"}), []*onnx.Tensor{onnx.NewInt64("i", nil, []int64{2})}, []int{2, 9, 1}, []int{4})
+	for _, p := range []int64{1, 2, 3} {
+		cases.add("LpPool", node("LpPool", onnx.Ints("kernel_shape", 2, 2), onnx.Int("p", p), onnx.Ints("strides", 2, 2), onnx.Int("ceil_mode", 1)),
+			[]int{1, 2, 3, 3})
+		cases.add("GlobalLpPool", node("GlobalLpPool", onnx.Int("p", p)), []int{2, 2, 3})
+	}
+	cases.with("Col2Im", named("Col2Im", []string{"x0", "i", "k"}, onnx.Ints("pads", 0, 1, 0, 1)), []*onnx.Tensor{onnx.NewInt64("i", []int64{2}, []int64{3, 3}),
+		onnx.NewInt64("k", []int64{2}, []int64{2, 3})}, []int{1, 12, 6})
+	cases.with("CenterCropPad", named("CenterCropPad", []string{"x0", "i"}), []*onnx.Tensor{onnx.NewInt64("i", []int64{2}, []int64{2, 6})}, []int{5, 3})
+}

@@ -144,6 +144,8 @@ func TestGradients(t *testing.T) {
 	cases.moves()
 	cases.picks()
 	cases.resizes()
+	cases.bodies()
+	cases.images()
 	cases.scans()
 	for i := range cases {
 		t.Run(cases[i].name, cases[i].check)

@@ -115,6 +115,8 @@ type env struct {
 	ends        map[string]End // by the activation's output
 	node        *onnx.Node
 	index       int // of node in the graph: Dropout's random stream
+	inlined     int // nodes of bodies that were lowered
+	depth       int // of the body being lowered
 	exportBatch int // the batch size that the model was exported with; 0 when it is symbolic
 }
 
@@ -129,10 +131,8 @@ func newEnv(b *engine.Builder, m *onnx.Model, o Options) *env {
 		for _, out := range n.Outputs {
 			e.maker[out] = n
 		}
-		for _, in := range n.Inputs {
-			e.used[in] = true
-		}
 	}
+	useNames(e.used, m.Graph.Nodes)
 	for _, v := range m.Graph.Outputs {
 		e.used[v.Name] = true
 	}
@@ -177,7 +177,8 @@ func checkType(v onnx.Value) error {
 type lowering func(e *env, n *onnx.Node) error
 
 // lowerings are the operators of the default domain. It is filled by the files of the families.
-var lowerings = merge(elementwise, activations, linear, convolutions, pools, normalisations, shapes, indexing, reductions, constants, scatters, losses, resizes, sums)
+var lowerings = merge(elementwise, activations, linear, convolutions, pools, normalisations, shapes, indexing, reductions, constants, scatters, losses, resizes, sums,
+	signals, samples)
 
 func merge(families ...map[string]lowering) map[string]lowering {
 	all := make(map[string]lowering)
@@ -191,10 +192,15 @@ func merge(families ...map[string]lowering) map[string]lowering {
 
 func (e *env) lowerNode(n *onnx.Node) error {
 	f, ok := lowerings[n.OpType]
-	if !ok || !defaultDomain(n) {
-		return errors.New("is not supported")
+	var err error
+	if own := e.model.Function(n.Domain, n.OpType, n.Overload); own != nil {
+		err = lowerFunction(e, n, own)
+	} else if ok && defaultDomain(n) {
+		err = f(e, n)
+	} else {
+		err = errors.New("is not supported")
 	}
-	if err := f(e, n); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := e.Err(); err != nil {
@@ -212,7 +218,7 @@ func (e *env) lowerNode(n *onnx.Node) error {
 		if err := checkSize(e.shape(v)); err != nil {
 			return fmt.Errorf("output %q: %w", out, err)
 		}
-		v.batched = batched && v.host == nil
+		v.batched = (batched || v.batched) && v.host == nil
 		e.values[out] = v
 	}
 	return nil

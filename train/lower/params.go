@@ -216,17 +216,28 @@ type Problem struct{ Node, Op, Why string }
 
 func (p Problem) Error() string { return fmt.Sprintf("train: node %q: op %s: %s", p.Node, p.Op, p.Why) }
 
-// Problems lists what of a graph has no lowering, in graph order.
-func Problems(m *onnx.Model) []Problem {
+// Problems lists what of a graph has no lowering, in graph order: its nodes, those of their subgraphs and of the functions they call.
+func Problems(m *onnx.Model) []Problem { return problems(m, m.Graph.Nodes, 0) }
+
+func problems(m *onnx.Model, nodes []*onnx.Node, depth int) []Problem {
 	var out []Problem
-	for _, n := range m.Graph.Nodes {
-		switch _, ok := lowerings[n.OpType]; {
-		case len(n.Subgraphs()) > 0:
-			out = append(out, Problem{n.Label(), n.OpType, "control flow is not supported"})
-		case n.Domain != "" && n.Domain != "ai.onnx":
-			out = append(out, Problem{n.Label(), n.Domain + ":" + n.OpType, "is not supported: only the default operator set is"})
+	for _, n := range nodes {
+		_, ok := lowerings[n.OpType]
+		own := m.Function(n.Domain, n.OpType, n.Overload)
+		switch {
+		case own != nil && depth < maxDepth:
+			out = append(out, problems(m, own.Nodes, depth+1)...)
+		case own != nil:
+			out = append(out, Problem{n.Label(), opName(n), fmt.Sprintf("functions and subgraphs are nested more than %d deep", maxDepth)})
+		case !defaultDomain(n):
+			out = append(out, Problem{n.Label(), opName(n), "is not supported: only the default operator set is"})
 		case !ok:
 			out = append(out, Problem{n.Label(), n.OpType, "is not supported"})
+		}
+		for _, g := range n.Subgraphs() {
+			if depth < maxDepth {
+				out = append(out, problems(m, g.Nodes, depth+1)...)
+			}
 		}
 	}
 	return out

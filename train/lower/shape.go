@@ -12,7 +12,7 @@ import (
 // shapes are the operators that move elements or change a shape.
 var shapes = map[string]lowering{"Flatten": lowerFlatten, "Reshape": lowerReshape, "Transpose": lowerTranspose, "Squeeze": lowerSqueeze,
 	"Unsqueeze": lowerUnsqueeze, "Concat": lowerConcat, "Expand": lowerExpand, "Tile": lowerTile, "Slice": lowerSlice, "Split": lowerSplit,
-	"Pad": lowerPad, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth}
+	"Pad": lowerPad, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth, "CenterCropPad": lowerCenterCropPad}
 
 func lowerFlatten(e *env, n *onnx.Node) error {
 	x, err := e.arg(0)
@@ -547,4 +547,42 @@ func (e *env) block(n *onnx.Node) (value, []int, int, error) {
 		return x, nil, 0, fmt.Errorf("blocksize %d over %v", b, s)
 	}
 	return x, s, int(b), nil
+}
+
+// lowerCenterCropPad cuts axes to a size around their middle, or puts zeros around them.
+func lowerCenterCropPad(e *env, n *onnx.Node) error {
+	x, err := e.arg(0)
+	if err != nil {
+		return err
+	}
+	want, err := e.hostInts(1)
+	if err != nil {
+		return err
+	}
+	s := e.shape(x)
+	axes := ints(n, "axes")
+	if axes == nil {
+		axes = seq(len(s))
+	}
+	if axes, err = axesOf(axes, len(s)); err != nil {
+		return err
+	}
+	if len(want) != len(axes) {
+		return fmt.Errorf("shape %v for %d axes", want, len(axes))
+	}
+	starts, kept, at, shape := repeat(0, len(s)), slices.Clone(s), repeat(0, len(s)), slices.Clone(s)
+	for i, a := range axes {
+		starts[a], at[a] = max(0, s[a]-want[i])/2, max(0, want[i]-s[a])/2
+		kept[a], shape[a] = min(s[a], want[i]), want[i]
+	}
+	if err := checkSize(shape); err != nil {
+		return err
+	}
+	if !slices.Equal(kept, s) {
+		x = e.slice(x, starts, repeat(1, len(s)), kept)
+	}
+	if e.Err() != nil || slices.Equal(shape, kept) {
+		return e.set(0, x)
+	}
+	return e.set(0, value{id: e.Pad(e.device(x), at, repeat(1, len(s)), shape, 0), elem: x.elem})
 }
