@@ -146,3 +146,29 @@ func (cases *gradientCases) images() {
 		onnx.NewInt64("k", []int64{2}, []int64{2, 3})}, []int{1, 12, 6})
 	cases.with("CenterCropPad", named("CenterCropPad", []string{"x0", "i"}), []*onnx.Tensor{onnx.NewInt64("i", []int64{2}, []int64{2, 6})}, []int{5, 3})
 }
+
+// sequences are rotary embeddings, causal convolutions and linear attention.
+func (cases *gradientCases) sequences() {
+	rotary := func(name string, attrs ...*onnx.Attribute) {
+		cases.add(name, nodeOf("RotaryEmbedding", 3, attrs...), []int{2, 3, 2, 6}, []int{2, 2, 2}, []int{2, 2, 2})
+	}
+	rotary("RotaryEmbedding", onnx.Int("rotary_embedding_dim", 4))
+	rotary("RotaryEmbedding interleaved", onnx.Int("rotary_embedding_dim", 4), onnx.Int("interleaved", 1))
+	cases.add("CausalConvWithState", nodeOf("CausalConvWithState", 4, onnx.String("activation", "silu")), []int{2, 3, 4}, []int{3, 1, 3}, []int{3}, []int{2, 3, 2})
+	cases.add("SwiGLU", nodeOf("SwiGLU", 2, onnx.Float("alpha", 1.5)), []int{2, 3}, []int{2, 3})
+	for _, rule := range []string{"linear", "gated", "delta", "gated_delta"} {
+		in, shapes := []string{"x0", "x1", "x2", "x3"}, [][]int{{1, 3, 8}, {1, 3, 4}, {1, 3, 6}, {1, 2, 2, 3}}
+		n := named("LinearAttention", in, onnx.String("update_rule", rule), onnx.Int("q_num_heads", 4), onnx.Int("kv_num_heads", 2))
+		if rule == "gated" || rule == "gated_delta" {
+			n.Inputs, shapes = append(n.Inputs, "x4"), append(shapes, []int{1, 3, 4})
+		} else if rule == "delta" {
+			n.Inputs = append(n.Inputs, "")
+		}
+		if rule == "delta" {
+			n.Inputs, shapes = append(n.Inputs, "x4"), append(shapes, []int{1, 3, 2})
+		} else if rule == "gated_delta" {
+			n.Inputs, shapes = append(n.Inputs, "x5"), append(shapes, []int{1, 3, 1})
+		}
+		cases.add("LinearAttention "+rule, n, shapes...)
+	}
+}

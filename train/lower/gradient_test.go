@@ -146,6 +146,7 @@ func TestGradients(t *testing.T) {
 	cases.resizes()
 	cases.bodies()
 	cases.images()
+	cases.sequences()
 	cases.scans()
 	for i := range cases {
 		t.Run(cases[i].name, cases[i].check)

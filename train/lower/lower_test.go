@@ -102,7 +102,7 @@ func TestRefused(t *testing.T) {
 		{"other domain", &onnx.Node{OpType: "Relu", Name: "r", Domain: "com.microsoft", Inputs: []string{"x0"}, Outputs: []string{"y"}}, nil,
 			[]string{`node "r"`, "com.microsoft:Relu"}},
 		{"control flow", onnx.NewNode("If", "if", []string{"x0"}, []string{"y"}, onnx.GraphAttr("then_branch", &onnx.Graph{})), nil,
-			[]string{`node "if"`, "control flow"}},
+			[]string{`node "if"`, "must be a constant"}},
 		{"half weights", onnx.NewNode("Add", "a", []string{"x0", "w"}, []string{"y"}), onnx.NewRaw("w", onnx.Float16, []int64{1}, []byte{0, 0}),
 			[]string{`"w"`, "float16"}},
 		{"dangling", onnx.NewNode("Add", "a", []string{"x0", "nobody"}, []string{"y"}), nil, []string{`node "a"`, `"nobody"`}},
