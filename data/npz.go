@@ -155,19 +155,7 @@ func readNpz(at io.ReaderAt, size int64, part string, parts *namedArrays, o Opti
 			}
 			key.part, key.text = part, part+"/"+text
 		}
-		r, err := m.Open()
-		if err != nil {
-			return fmt.Errorf("array %q: %w", text, err)
-		}
-		// Deflate makes at most 1032 bytes of one (zlib's technical details): what is declared beyond that is not there.
-		have := int64(min(m.UncompressedSize64, 1<<62))
-		if m.Method != zip.Store {
-			have = min(have, int64(min(m.CompressedSize64, 1<<50))*1032+1032)
-		} else {
-			have = min(have, size)
-		}
-		a, err := readNpy(l.reader(r), have, key.limit(o), l)
-		r.Close()
+		a, err := readMember(m, size, key.limit(o), l)
 		if err != nil {
 			return fmt.Errorf("array %q: %w", text, err)
 		}
@@ -176,4 +164,52 @@ func readNpz(at io.ReaderAt, size int64, part string, parts *namedArrays, o Opti
 		}
 	}
 	return nil
+}
+
+// ReadNpz reads all arrays of an npz file, whatever they are called, in the order of the file. maxBytes bounds them as in Options.
+func ReadNpz(path string, maxBytes int64) ([]Array, error) {
+	if maxBytes <= 0 {
+		maxBytes = DefaultMaxBytes
+	}
+	l := &limits{samples: maxBytes, unpacked: maxBytes, max: maxBytes}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("data: %q: cannot open it: %w", path, unwrapPath(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("data: %q: %w", path, err)
+	}
+	z, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("data: %q: it is not an npz (zip) file: %w", path, err)
+	}
+	var arrays []Array
+	for _, m := range z.File {
+		a, err := readMember(m, info.Size(), 0, l)
+		if err != nil {
+			return nil, fmt.Errorf("data: %q: array %q: %w", path, m.Name, err)
+		}
+		a.Name = strings.TrimSuffix(m.Name, ".npy")
+		arrays = append(arrays, a)
+	}
+	return arrays, nil
+}
+
+// readMember reads one array of an npz of the given size.
+func readMember(m *zip.File, size int64, limit int, l *limits) (Array, error) {
+	r, err := m.Open()
+	if err != nil {
+		return Array{}, err
+	}
+	defer r.Close()
+	// Deflate makes at most 1032 bytes of one (zlib's technical details): what is declared beyond that is not there.
+	have := int64(min(m.UncompressedSize64, 1<<62))
+	if m.Method != zip.Store {
+		have = min(have, int64(min(m.CompressedSize64, 1<<50))*1032+1032)
+	} else {
+		have = min(have, size)
+	}
+	return readNpy(l.reader(r), have, limit, l)
 }
