@@ -266,6 +266,31 @@ func TestTargetEncodingsAreTheSame(t *testing.T) {
 	}
 }
 
+// Labels that preprocessing divides are class indices cut towards zero to the sparse loss, and numbers that only their equal matches to the
+// accuracy. Keras 3 on TensorFlow does the same: of the labels 0, 1, 2, 9, 5, 0 divided by 255 its loss is that of class 0 in every row
+// (2.5871 beside 2.4646 undivided), and its accuracy counts predictions of class 0 in rows 0 and 5 alone.
+func TestDividedLabelsAreCutByTheSparseLoss(t *testing.T) {
+	m, r, d := export(t, "pytorch_mlp")
+	r.Loss = train.Loss{Name: "sparse_categorical_crossentropy", FromLogits: true}
+	labels := d.Targets[0]
+	zeros := labels
+	zeros.Int = make([]int32, len(labels.Int))
+	divided := r.Clone()
+	divided.Preprocessing = append(divided.Preprocessing, train.Preprocess{Array: labels.Name, Kind: "divide", By: 255, Part: "train"})
+	fit := func(y data.Array, r train.Recipe) *train.Trace {
+		d.Targets = []data.Array{y}
+		tr := newTrainer(t, m, r, d, false)
+		if _, err := tr.Fit(context.Background(), 1); err != nil {
+			t.Fatal(err)
+		}
+		return tr.Trace()
+	}
+	got, want, whole := fit(labels, divided), fit(zeros, r), fit(labels, r)
+	if !slices.Equal(got.Losses, want.Losses) || slices.Equal(got.Losses, whole.Losses) {
+		t.Errorf("losses are %v, of class 0 %v", got.Losses, want.Losses)
+	}
+}
+
 // A device that has no memory is a result with a cause.
 type fullDevice struct{ engine.Device }
 
