@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"netmend/data"
+	"netmend/faults/dataset"
 	"netmend/models"
 	"netmend/onnx"
 	"netmend/repair"
@@ -148,9 +149,9 @@ func (p Problem) published(trainSet, testSet data.Set) (data.Splits, error) {
 	case r.ValidationLast: // keras: split_at = int(n·(1 - validation_split))
 		out.Train = rowsFrom(0, int(float64(n)*(1-r.Validation)))
 	default:
-		out.Train, _ = trainTestSplit(n, r.Validation, r.ValidationState)
+		out.Train, _ = dataset.TrainTestSplit(n, r.Validation, r.ValidationState)
 	}
-	out.Search, out.Holdout = trainTestSplit(m, holdoutShare, p.Rows.HoldoutState)
+	out.Search, out.Holdout = dataset.TrainTestSplit(m, holdoutShare, p.Rows.HoldoutState)
 	for _, part := range [][]int32{out.Search, out.Holdout} {
 		for i := range part {
 			part[i] += int32(n)
