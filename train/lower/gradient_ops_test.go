@@ -1,6 +1,10 @@
 package lower
 
 import (
+	"slices"
+	"testing"
+
+	"netmend/engine"
 	"netmend/onnx"
 )
 
@@ -170,5 +174,29 @@ func (cases *gradientCases) sequences() {
 			n.Inputs, shapes = append(n.Inputs, "x5"), append(shapes, []int{1, 3, 1})
 		}
 		cases.add("LinearAttention "+rule, n, shapes...)
+	}
+}
+
+// TestBatchOfOne: a graph traced with a batch of 1 – a class token of one row, a reshape that merges the batch with the sequence and one that
+// takes them apart – has any batch.
+func TestBatchOfOne(t *testing.T) {
+	g := &onnx.Graph{Nodes: []*onnx.Node{onnx.NewNode("Expand", "expand", []string{"token", "one"}, []string{"cls"}),
+		onnx.NewNode("Concat", "join", []string{"cls", "x0"}, []string{"z"}, onnx.Int("axis", 1)),
+		onnx.NewNode("Reshape", "merge", []string{"z", "rows"}, []string{"r"}),
+		onnx.NewNode("Reshape", "split", []string{"r", "back"}, []string{"y"})},
+		Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32, 1, 5, 4)}, Outputs: []onnx.Value{{Name: "y"}},
+		Initializers: []*onnx.Tensor{onnx.NewFloat32("token", []int64{1, 1, 4}, []float32{1, 2, 3, 4}), onnx.NewInt64("one", []int64{3}, []int64{1, 1, 4}),
+			onnx.NewInt64("rows", []int64{2}, []int64{6, 4}), onnx.NewInt64("back", []int64{4}, []int64{1, 6, 2, 2})}}
+	for _, batch := range []int{1, 3, 6} {
+		p := engine.NewProgram(0)
+		b := p.NewFunc("f", 0)
+		inputs := map[string]engine.TensorID{"x0": p.NewState("x0", []int{batch, 5, 4})}
+		res, err := Lower(b, &onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: g}, inputs, nil, Options{Batch: batch})
+		if err != nil {
+			t.Fatalf("batch %d: %v", batch, err)
+		}
+		if got, want := b.Shape(res.Outputs["y"]), []int{batch, 6, 2, 2}; !slices.Equal(got, want) {
+			t.Errorf("batch %d: shape %v, wants %v", batch, got, want)
+		}
 	}
 }

@@ -60,6 +60,9 @@ func (e *env) target(x value, target []int, allowZero bool) ([]int, error) {
 	if !x.batched || exported == 0 || batch == 0 || batch == exported {
 		return shape, err
 	}
+	if merged := mergedBatch(s, target, batch); err != nil && exported == 1 && merged != nil {
+		return merged, nil
+	}
 	i := slices.Index(target, exported)
 	if i < 0 || err == nil && (i != 0 || len(s) == 0 || s[0] != batch || !slices.Contains(target, -1)) {
 		return shape, err
@@ -70,6 +73,24 @@ func (e *env) target(x value, target []int, allowZero bool) ([]int, error) {
 		return shape, nil
 	}
 	return shape, err
+}
+
+// mergedBatch is a target whose first entry merges the batch with the axes behind it: exported with a batch of 1, it names their product
+// alone. nil when that is not what the target does.
+func mergedBatch(s, target []int, batch int) []int {
+	if len(s) < 2 || s[0] != batch || len(target) == 0 || target[0] < 2 {
+		return nil
+	}
+	for k := 2; k <= len(s); k++ {
+		if engine.Len(s[1:k]) == target[0] {
+			other := slices.Clone(target)
+			other[0] *= batch
+			if shape, err := resolve(s, other, false); err == nil {
+				return shape
+			}
+		}
+	}
+	return nil
 }
 
 func resolve(s, target []int, allowZero bool) ([]int, error) {
@@ -183,7 +204,23 @@ func lowerConcat(e *env, n *onnx.Node) error {
 	if err != nil {
 		return err
 	}
-	return e.set(0, e.concat(xs, a))
+	return e.set(0, e.concat(e.sameBatch(xs, a), a))
+}
+
+// sameBatch repeats what an exporter made for a batch of 1, such as a class token, for every row of the batch that it is joined with.
+func (e *env) sameBatch(xs []value, axis int) []value {
+	batch := e.options.Batch
+	wide := slices.ContainsFunc(xs, func(x value) bool { s := e.shape(x); return x.batched && len(s) > 0 && s[0] == batch })
+	if axis == 0 || batch < 2 || e.exportBatch != 1 || !wide {
+		return xs
+	}
+	out := slices.Clone(xs)
+	for i, x := range xs {
+		if s := e.shape(x); !x.batched && len(s) > 0 && s[0] == 1 {
+			out[i] = e.broadcast(x, append([]int{batch}, s[1:]...))
+		}
+	}
+	return out
 }
 
 // rebatch replaces the batch size that an exporter wrote into a broadcast's target.
