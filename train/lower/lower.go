@@ -114,15 +114,16 @@ type env struct {
 	placed      map[placed]engine.TensorID
 	ends        map[string]End // by the activation's output
 	node        *onnx.Node
-	index       int // of node in the graph: Dropout's random stream
-	inlined     int // nodes of bodies that were lowered
-	depth       int // of the body being lowered
-	exportBatch int // the batch size that the model was exported with; 0 when it is symbolic
+	index       int                   // of node in the graph: Dropout's random stream
+	seen        map[string]*onnx.Node // by what they compute
+	inlined     int                   // nodes of bodies that were lowered
+	depth       int                   // of the body being lowered
+	exportBatch int                   // the batch size that the model was exported with; 0 when it is symbolic
 }
 
 func newEnv(b *engine.Builder, m *onnx.Model, o Options) *env {
 	e := &env{Builder: b, model: m, opset: m.Opset(""), options: o, inits: make(map[string]*onnx.Tensor), maker: make(map[string]*onnx.Node),
-		used: make(map[string]bool), values: make(map[string]value), ends: make(map[string]End),
+		used: make(map[string]bool), values: make(map[string]value), ends: make(map[string]End), seen: make(map[string]*onnx.Node),
 		placed: make(map[placed]engine.TensorID)}
 	for _, t := range m.Graph.Initializers {
 		e.inits[t.Name] = t
@@ -191,6 +192,9 @@ func merge(families ...map[string]lowering) map[string]lowering {
 }
 
 func (e *env) lowerNode(n *onnx.Node) error {
+	if e.repeated(n) {
+		return nil
+	}
 	f, ok := lowerings[n.OpType]
 	var err error
 	if own := e.model.Function(n.Domain, n.OpType, n.Overload); own != nil {

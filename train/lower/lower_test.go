@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -259,6 +260,31 @@ func TestScalarArithmetic(t *testing.T) {
 					t.Errorf("%s %v of %v is %v, wants %v", c.op, c.in, x[i], g, w)
 				}
 			}
+		}
+	}
+}
+
+// TestRepeatedNodes: an operator on the same values is computed once; with other attributes, or drawing random numbers, it is not.
+func TestRepeatedNodes(t *testing.T) {
+	g := &onnx.Graph{Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32, 2, 4)}, Outputs: []onnx.Value{{Name: "y"}}}
+	sum := onnx.NewNode("Sum", "sum", nil, []string{"y"})
+	for i, n := range []*onnx.Node{onnx.NewNode("Elu", "", nil, nil), onnx.NewNode("Elu", "", nil, nil), onnx.NewNode("Elu", "", nil, nil, onnx.Float("alpha", 2)),
+		onnx.NewNode("Tanh", "", nil, nil), onnx.NewNode("Dropout", "", nil, nil), onnx.NewNode("Dropout", "", nil, nil)} {
+		n.Inputs, n.Outputs = []string{"x0"}, []string{fmt.Sprint("h", i)}
+		g.Nodes, sum.Inputs = append(g.Nodes, n), append(sum.Inputs, n.Outputs[0])
+	}
+	g.Nodes = append(g.Nodes, sum)
+	_, b, err := lowered(&onnx.Model{Opsets: []onnx.Opset{{Version: 18}}, Graph: g}, []int{2, 4}, Options{Training: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, op := range b.Func().Ops {
+		count[op.Kind.String()+" "+op.Fn.String()]++
+	}
+	for what, want := range map[string]int{"Unary Elu": 2, "Unary Tanh": 1, "Dropout NoFn": 2, "Binary Add": 5} {
+		if count[what] != want {
+			t.Errorf("%s: %d, wants %d", what, count[what], want)
 		}
 	}
 }
