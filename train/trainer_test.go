@@ -193,7 +193,7 @@ func TestWhatDoesNotFitIsNamed(t *testing.T) {
 		spoil func(m *onnx.Model, r *train.Recipe, d *data.Splits)
 		want  string
 	}{
-		"unsupported op":    {func(m *onnx.Model, _ *train.Recipe, _ *data.Splits) { m.Graph.Nodes[1].OpType = "LSTM" }, `op LSTM`},
+		"unsupported op":    {func(m *onnx.Model, _ *train.Recipe, _ *data.Splits) { m.Graph.Nodes[1].OpType = "NoSuchOperator" }, `op NoSuchOperator`},
 		"foreign domain":    {func(m *onnx.Model, _ *train.Recipe, _ *data.Splits) { m.Graph.Nodes[1].Domain = "com.acme" }, "com.acme"},
 		"input too narrow":  {func(_ *onnx.Model, _ *train.Recipe, d *data.Splits) { d.Inputs[0] = narrow(d.Inputs[0], 60) }, `input "input"`},
 		"labels beyond":     {func(_ *onnx.Model, _ *train.Recipe, d *data.Splits) { d.Targets[0].Int[3] = 12 }, "labels reach 12"},

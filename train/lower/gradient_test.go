@@ -17,6 +17,7 @@ type gradientCase struct {
 	nodes    []*onnx.Node
 	shapes   [][]int
 	ints     map[string][]int64
+	inits    []*onnx.Tensor
 	tensors  []*onnx.Tensor // further constants
 	opset    int64          // 0: 21
 	positive bool           // inputs in 0.3..2.3 and not -1..1
@@ -39,6 +40,7 @@ func (c *gradientCase) model() *onnx.Model {
 	for i := range c.shapes {
 		g.Inputs = append(g.Inputs, onnx.Value{Name: fmt.Sprint("x", i)})
 	}
+	g.Initializers = append(g.Initializers, c.inits...)
 	for name, v := range c.ints {
 		g.Initializers = append(g.Initializers, onnx.NewInt64(name, []int64{int64(len(v))}, v))
 	}

@@ -99,7 +99,7 @@ func TestRefused(t *testing.T) {
 		w     *onnx.Tensor
 		wants []string
 	}{
-		{"unknown operator", onnx.NewNode("LSTM", "rnn", []string{"x0"}, []string{"y"}), nil, []string{`node "rnn"`, "op LSTM", "not supported"}},
+		{"unknown operator", onnx.NewNode("NoSuchOperator", "list", []string{"x0"}, []string{"y"}), nil, []string{`node "list"`, "op NoSuchOperator", "not supported"}},
 		{"other domain", &onnx.Node{OpType: "Relu", Name: "r", Domain: "com.microsoft", Inputs: []string{"x0"}, Outputs: []string{"y"}}, nil,
 			[]string{`node "r"`, "com.microsoft:Relu"}},
 		{"control flow", onnx.NewNode("If", "if", []string{"x0"}, []string{"y"}, onnx.GraphAttr("then_branch", &onnx.Graph{})), nil,

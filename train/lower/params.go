@@ -135,6 +135,8 @@ func (p *roles) roleAt(u use, rank int, shape []int) Role {
 	switch u.node.OpType {
 	case "Conv", "ConvTranspose", "Gemm":
 		return pick(Fixed, Kernel, Bias)
+	case "RNN", "GRU", "LSTM":
+		return pick(Fixed, Kernel, Kernel, Bias)
 	case "MatMul":
 		if rank >= 2 {
 			return Kernel
@@ -202,6 +204,8 @@ func (q *Param) fans(u use, perm []int) {
 		// (torch.nn.init._calculate_fan_in_and_fan_out, keras.initializers.compute_fans).
 		area := n / max(1, dim(0)*dim(1))
 		q.FanIn, q.FanOut = dim(1)*area, dim(0)*area
+	case "RNN", "GRU", "LSTM": // directions, gates·hidden, inputs: Keras and PyTorch count the gates as outputs of one matrix
+		q.FanIn, q.FanOut = dim(2), dim(1)
 	default: // a matrix
 		in, out := rank-2, rank-1
 		if u.node.OpType == "Gemm" && u.node.Int("transB", 0) != 0 || u.node.OpType == "MatMul" && u.index == 0 {

@@ -1,0 +1,162 @@
+package lower
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"netmend/engine/reference"
+	"netmend/onnx"
+	"netmend/onnx/ort"
+)
+
+// recurrentCase is a recurrent node over x (5 steps, 3 rows, 2 inputs) with 4 hidden units.
+type recurrentCase struct {
+	op, name string
+	inputs   int // of X, W, R, B, sequence_lens, initial_h, initial_c, P
+	attrs    []*onnx.Attribute
+	notORT   string // why ONNX Runtime is no judge
+}
+
+func recurrentCases() []recurrentCase {
+	dir := func(s string) *onnx.Attribute { return onnx.String("direction", s) }
+	acts := func(s ...string) *onnx.Attribute { return onnx.Strings("activations", s...) }
+	cases := []recurrentCase{
+		{"RNN", "activations", 4, []*onnx.Attribute{acts("Affine", "LeakyRelu"), dir("bidirectional"), onnx.Floats("activation_alpha", 0.7, 0.3),
+			onnx.Floats("activation_beta", 0.1)}, ""},
+		{"RNN", "scaled tanh and clip", 4, []*onnx.Attribute{acts("ScaledTanh"), onnx.Floats("activation_alpha", 1.2), onnx.Floats("activation_beta", 0.6),
+			onnx.Float("clip", 0.8)}, ""},
+		{"GRU", "linear_before_reset", 4, []*onnx.Attribute{onnx.Int("linear_before_reset", 1), dir("bidirectional")}, ""},
+		{"GRU", "linear_before_reset without bias", 3, []*onnx.Attribute{onnx.Int("linear_before_reset", 1)}, ""},
+		{"GRU", "activations", 6, []*onnx.Attribute{acts("HardSigmoid", "Softsign"), onnx.Floats("activation_alpha", 0.3), onnx.Floats("activation_beta", 0.4)}, ""},
+		{"GRU", "clip", 4, []*onnx.Attribute{onnx.Float("clip", 0.5)}, ""},
+		{"LSTM", "peepholes", 8, []*onnx.Attribute{dir("bidirectional")}, ""},
+		{"LSTM", "input_forget", 7, []*onnx.Attribute{onnx.Int("input_forget", 1)}, ""},
+		{"LSTM", "clip", 7, []*onnx.Attribute{onnx.Float("clip", 0.4)}, ""},
+		{"LSTM", "activations", 4, []*onnx.Attribute{acts("Sigmoid", "Elu", "Softplus"), onnx.Floats("activation_alpha", 0.8)}, ""},
+	}
+	for _, op := range []string{"RNN", "GRU", "LSTM"} {
+		for _, d := range []string{"forward", "reverse", "bidirectional"} {
+			cases = append(cases, recurrentCase{op, d, 6, []*onnx.Attribute{dir(d)}, ""})
+		}
+		cases = append(cases, recurrentCase{op, "no bias", 3, nil, ""},
+			recurrentCase{op, "batch first", 6, []*onnx.Attribute{dir("bidirectional"), onnx.Int("layout", 1)}, "it has no layout 1"})
+	}
+	return cases
+}
+
+// model has the lengths 5, 2, 1 for the rows where the case takes any. All outputs are inputs of a product each, so that every one has a
+// gradient of its own.
+func (c *recurrentCase) model() (*onnx.Model, []string, [][]int) {
+	const steps, batch, in, hidden = 5, 3, 2, 4
+	gates := map[string]int{"RNN": 1, "GRU": 3, "LSTM": 4}[c.op]
+	d, first := 1, false
+	for _, a := range c.attrs {
+		if a.Name == "direction" && a.Str == "bidirectional" {
+			d = 2
+		}
+		first = first || a.Name == "layout"
+	}
+	shapes := [][]int{{steps, batch, in}, {d, gates * hidden, in}, {d, gates * hidden, hidden}, {d, 2 * gates * hidden}, {batch}, {d, batch, hidden},
+		{d, batch, hidden}, {d, 3 * hidden}}
+	if first {
+		for _, i := range []int{0, 5, 6} {
+			shapes[i][0], shapes[i][1] = shapes[i][1], shapes[i][0]
+		}
+	}
+	g := &onnx.Graph{Name: "g"}
+	var names []string
+	var used [][]int
+	var args []string
+	for i := range c.inputs {
+		if i == 4 {
+			g.Initializers = append(g.Initializers, onnx.NewRaw("lens", onnx.Int32, []int64{batch}, []byte{5, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0}))
+			args = append(args, "lens")
+			continue
+		}
+		name := fmt.Sprint("x", len(names))
+		dims := make([]any, len(shapes[i]))
+		for k, s := range shapes[i] {
+			dims[k] = s
+		}
+		g.Inputs = append(g.Inputs, onnx.NewValue(name, onnx.Float32, dims...))
+		names, used, args = append(names, name), append(used, shapes[i]), append(args, name)
+	}
+	outs := []string{"Y", "Y_h", "Y_c"}[:2]
+	if c.op == "LSTM" {
+		outs = []string{"Y", "Y_h", "Y_c"}
+	}
+	n := onnx.NewNode(c.op, "cell", args, outs, c.attrs...)
+	n.SetInt("hidden_size", hidden)
+	g.Nodes = []*onnx.Node{n}
+	for _, o := range outs {
+		g.Outputs = append(g.Outputs, onnx.NewValue(o, onnx.Float32))
+		g.Outputs[len(g.Outputs)-1].Type.HasShape = false
+	}
+	return &onnx.Model{IRVersion: 8, Opsets: []onnx.Opset{{Version: 17}}, Graph: g}, names, used
+}
+
+func TestRecurrentGradients(t *testing.T) {
+	for _, c := range recurrentCases() {
+		t.Run(c.op+"/"+c.name, func(t *testing.T) {
+			m, _, shapes := c.model()
+			g := m.Graph
+			// y = sum of the squares of each output: gradients reach every output with a value of its own.
+			var sums []string
+			for _, o := range g.Nodes[0].Outputs {
+				g.Nodes = append(g.Nodes, onnx.NewNode("ReduceSumSquare", o+"s", []string{o}, []string{o + "s"}, onnx.Int("keepdims", 0)))
+				sums = append(sums, o+"s")
+			}
+			g.Nodes = append(g.Nodes, onnx.NewNode("Sum", "sum", sums, []string{"y"}))
+			g.Outputs = []onnx.Value{{Name: "y"}}
+			gc := gradientCase{name: c.name, nodes: g.Nodes, shapes: shapes, inits: g.Initializers}
+			gc.check(t)
+		})
+	}
+}
+
+// TestRecurrentLikeONNXRuntime compares all outputs.
+func TestRecurrentLikeONNXRuntime(t *testing.T) {
+	if _, err := ort.FindLibrary(); err != nil {
+		t.Skip(err)
+	}
+	if err := ort.Open(""); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range recurrentCases() {
+		t.Run(c.op+"/"+c.name, func(t *testing.T) {
+			if c.notORT != "" {
+				t.Skip(c.notORT)
+			}
+			m, _, _ := c.model()
+			in := inputTensors(t, m, 0, false)
+			values, shapes, err := (&runner{model: m, inputs: in, device: reference.New()}).run(func(*onnx.Tensor) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := ort.NewSession(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want, err := s.Run(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, w := range want {
+				k, err := tensorConstant(w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(shapes[name], k.shape) {
+					t.Fatalf("%s has shape %v, ONNX Runtime's %v", name, shapes[name], k.shape)
+				}
+				for i, x := range k.toFloats() {
+					if !closeEnough(values[name][i], x, 1e-5, 1e-6) {
+						t.Fatalf("%s: element %d is %v, ONNX Runtime's %v", name, i, values[name][i], x)
+					}
+				}
+			}
+		})
+	}
+}
