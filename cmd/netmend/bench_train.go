@@ -281,12 +281,3 @@ func peakMemory() int64 {
 	}
 	return u.Maxrss << 10 // Linux counts kibibytes
 }
-
-func benchCommand() *cli.Command {
-	return &cli.Command{Name: "bench", Usage: "measure netmend", Subcommands: []*cli.Command{benchTrainCommand()}, Action: func(c *cli.Context) error {
-		if c.Args().Present() {
-			return usage("bench has no part %q", c.Args().First())
-		}
-		return usage("bench what? train")
-	}}
-}

@@ -31,18 +31,21 @@ func trainingDevice(c *cli.Context) (engine.Device, error) {
 }
 
 // openDevice opens a device by name. auto is the fastest that this build and machine have; whoever uses it shows the device's own name.
-func openDevice(name string) (engine.Device, error) {
+func openDevice(name string) (engine.Device, error) { return openDeviceWith(name, cpu.Options{}) }
+
+// openDeviceWith is openDevice with options for the cpu device.
+func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 	switch name {
 	case "reference":
 		return reference.New(), nil
 	case "cpu":
-		dev, err := cpu.New(cpu.Options{})
+		dev, err := cpu.New(o)
 		if err != nil {
 			return nil, hinted(err, "--device reference works everywhere, slowly")
 		}
 		return dev, nil
 	case "auto":
-		if dev, err := cpu.New(cpu.Options{}); err == nil {
+		if dev, err := cpu.New(o); err == nil {
 			return dev, nil
 		}
 		return reference.New(), nil

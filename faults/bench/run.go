@@ -1,0 +1,323 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"netmend/faults"
+	"netmend/repair"
+	"netmend/repair/operators"
+	"netmend/repair/study"
+	"netmend/repair/technique"
+	"netmend/train"
+)
+
+// runner is a benchmark at work.
+type runner struct {
+	Config
+	index *index
+	cases []loaded // by entry
+	pairs int
+	total int
+
+	mu       sync.Mutex // of the fields below and of Progress
+	finished int
+}
+
+// loaded is a case that is in memory while runs need it.
+type loaded struct {
+	mu     sync.Mutex
+	left   int // runs that still need it
+	ready  bool
+	c      Case
+	chance float64
+	space  int
+	err    error
+}
+
+// Run makes a benchmark, or what is left of one, and gives its results. They are in the output folder too: see Results.Write.
+func Run(ctx context.Context, c Config) (Results, error) {
+	if err := c.check(); err != nil {
+		return Results{}, err
+	}
+	first, err := c.Worker()
+	if err != nil {
+		return Results{}, err
+	}
+	defer first.Close()
+	r := &runner{Config: c, cases: make([]loaded, len(c.Entries))}
+	h := c.header(first.Device)
+	r.pairs = h.Pairs
+	if r.index, err = openIndex(c, h); err != nil {
+		return Results{}, err
+	}
+	defer r.index.close()
+	var todo []task
+	all := c.tasks()
+	for _, t := range all {
+		if _, done := r.index.done[c.name(t)]; !done {
+			todo = append(todo, t)
+			r.cases[t.entry].left++
+		}
+	}
+	r.total, r.finished = len(all), len(all)-len(todo)
+	if err := r.runAll(ctx, todo, first); err != nil {
+		if ctx.Err() != nil {
+			return Results{}, fmt.Errorf("%w: %w: %d of %d runs are finished", ErrInterrupted, ctx.Err(), r.finished, r.total)
+		}
+		return Results{}, err
+	}
+	return c.results(h, r.index.done)
+}
+
+func (c Config) header(device string) header {
+	h := header{Kind: "header", Version: indexVersion, Repeats: c.Repeats, Scale: string(c.Scale), Protocol: string(c.Protocol), Seed: c.Seed, Device: device}
+	for _, e := range c.Entries {
+		h.Faults = append(h.Faults, e.Fault.ID)
+	}
+	if c.ValuesOnly {
+		return h
+	}
+	h.Techniques = c.Techniques
+	for _, b := range c.Budgets {
+		h.Budgets = append(h.Budgets, b.String())
+	}
+	if c.Protocol == faults.StrictProtocol {
+		h.Pairs = pairs(len(c.Entries))
+	}
+	return h
+}
+
+// runAll hands the runs to the jobs in the order of the matrix. The first error ends it.
+func (r *runner) runAll(ctx context.Context, todo []task, first Worker) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan task)
+	var wait sync.WaitGroup
+	for i := range min(r.Jobs, max(1, len(todo))) {
+		wait.Go(func() {
+			w, err := first, error(nil)
+			if i > 0 {
+				if w, err = r.Worker(); err != nil {
+					cancel(err)
+					return
+				}
+				defer w.Close()
+			}
+			for t := range queue {
+				if err := r.run(ctx, w, t); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	for _, t := range todo {
+		select {
+		case queue <- t:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(queue)
+	wait.Wait()
+	return context.Cause(ctx)
+}
+
+// run makes one run and writes it down.
+func (r *runner) run(ctx context.Context, w Worker, t task) error {
+	x, err := r.load(t.entry)
+	if err != nil {
+		return fmt.Errorf("bench: fault %s: %w", r.Entries[t.entry].Fault.ID, err)
+	}
+	defer r.release(t.entry)
+	l := Line{Name: r.name(t), Seed: r.seed(t)}
+	began := time.Now()
+	if t.variant != "" {
+		l.Kind = "value"
+		l.Value, err = r.value(ctx, w, x, t, l.Seed)
+	} else {
+		l.Kind = "search"
+		l.Search, err = r.search(ctx, w, x, t, l.Name, l.Seed)
+	}
+	if err != nil {
+		return fmt.Errorf("bench: run %s: %w", l.Name, err)
+	}
+	if err := r.index.add(l, time.Since(began)); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.finished++
+	r.mu.Unlock()
+	r.report(Event{Run: l.Name, Finished: true})
+	return nil
+}
+
+func (r *runner) report(e Event) {
+	if r.Progress == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.Done, e.Total = r.finished, r.total
+	r.Progress(e)
+}
+
+func (r *runner) load(entry int) (*loaded, error) {
+	x := &r.cases[entry]
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.ready {
+		x.ready = true
+		if x.c, x.err = r.Entries[entry].Load(); x.err == nil {
+			s := x.c.Faulty
+			s.Data.Holdout = nil
+			x.chance = chance(s)
+			space := operators.All().Space(s)
+			if x.space = len(space); r.Protocol == faults.PublishedProtocol {
+				x.space = len(x.c.Keys)
+			}
+		}
+	}
+	return x, x.err
+}
+
+// release drops a case that no run needs any more.
+func (r *runner) release(entry int) {
+	x := &r.cases[entry]
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.left--; x.left == 0 {
+		x.c, x.ready = Case{}, false
+	}
+}
+
+// value trains a faulty or fixed subject once and scores it on search and hold-out rows. Whatever goes wrong with the training is a result,
+// the metric's worst value.
+func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed uint64) (*Value, error) {
+	s := x.c.Faulty
+	if t.variant == fixedVariant {
+		s = x.c.Fixed
+	}
+	s.Recipe = s.Recipe.Clone()
+	s.Recipe.Seed = seed
+	worst := repair.Number(s.Recipe.Metric.Worst())
+	v := &Value{Search: worst, Holdout: worst, State: string(technique.Failed)}
+	bad := func(err error) (*Value, error) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		v.Cause = err.Error()
+		return v, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	tr, err := w.Start(s, false)
+	if err != nil {
+		return bad(err)
+	}
+	defer tr.Close()
+	outcome, err := tr.Fit(ctx, s.Recipe.Epochs)
+	if err != nil {
+		return bad(err)
+	}
+	if v.State = string(outcome); outcome == train.Diverged {
+		return v, nil
+	}
+	for _, part := range []struct {
+		rows []int32
+		to   *repair.Number
+	}{{s.Data.Search, &v.Search}, {s.Data.Holdout, &v.Holdout}} {
+		ev, err := tr.Evaluate(ctx, part.rows)
+		if err != nil {
+			return bad(err)
+		}
+		if ev.NonFinite == 0 && !math.IsNaN(ev.Score) && !math.IsInf(ev.Score, 0) {
+			*part.to = repair.Number(ev.Score)
+		}
+	}
+	return v, nil
+}
+
+// search is one study. Under the published protocol the search is all, and the best trial's own model is scored on the hold-out rows; under
+// the strict one the study minimises and judges.
+func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name string, seed uint64) (*Search, error) {
+	budget, err := t.budget.of(r.Entries[t.entry].Fault, t.technique, t.repeat)
+	if err != nil {
+		return nil, err
+	}
+	journal := filepath.Join(r.Out, runsDir, name+".jsonl")
+	_, err = os.Stat(journal)
+	there := err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	out := &Search{Chosen: -1, P: 1, A12: 0.5, Score: repair.Number(math.NaN()), Space: x.space}
+	spent := 0.0
+	c := study.Config{Subject: x.c.Faulty, Operators: operators.All(), Technique: t.technique, Budget: budget, Seed: seed, Start: w.Start, Device: w.Device,
+		Journal: journal, Resume: there, MinEpochs: x.c.MinEpochs, Seeds: max(1, r.pairs)}
+	if r.Protocol == faults.PublishedProtocol {
+		c.SearchOnly, c.Keys = true, x.c.Keys
+	}
+	c.Progress = func(p study.Progress) {
+		if p.Phase == study.Searching && p.Trial != nil {
+			spent += float64(p.Trial.Cost)
+			out.Trials = append(out.Trials, trialOf(*p.Trial, p.Holdout, spent, x.chance, x.c.Faulty.Recipe.Metric))
+		}
+		r.report(Event{Run: name, Study: &p})
+	}
+	report, err := study.Run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	out.CostX, out.MinimizeX, out.VerdictX = report.CostX, report.MinimizeX, report.ProofX-report.MinimizeX
+	if r.Protocol == faults.PublishedProtocol {
+		if out.Chosen = best(out.Trials, x.c.Faulty.Recipe.Metric); out.Chosen >= 0 {
+			b := out.Trials[out.Chosen]
+			out.Patch, out.Score = b.Patch, *b.Holdout
+		}
+	} else {
+		out.Patch, out.P, out.A12, out.Interval, out.Reason = report.Patch, report.P, report.A12, report.Interval, report.Reason
+		out.Faulty, out.Repaired = report.Faulty.Values, report.Repaired.Values
+		if len(out.Repaired) > 0 {
+			out.Score = report.Repaired.Mean
+		}
+	}
+	faulty := x.c.Faulty
+	faulty.Data.Holdout = nil
+	out.Words = operators.All().Words(faulty, out.Patch)
+	return out, nil
+}
+
+func trialOf(t technique.Trial, holdout, spent, chance float64, m train.Metric) Trial {
+	out := Trial{ID: t.ID, Patch: t.Patch, State: t.State, Cause: t.Cause, Score: t.Score.Value, Valid: t.Score.Valid, Epochs: t.Epochs,
+		Cost: t.Cost, Spent: repair.Number(spent), Dead: dead(t, chance, m)}
+	if !math.IsNaN(holdout) {
+		v := repair.Number(holdout)
+		out.Holdout = &v
+	}
+	return out
+}
+
+// best is the published selection (HPO analysis.ipynb, cells 5 and 12): the best score on the search rows of the trials after the first, which
+// is the faulty configuration; the earliest of equal ones. A trial that the end of the budget cut off has no score there. -1: none.
+func best(trials []Trial, m train.Metric) int {
+	at := -1
+	for i, t := range trials {
+		if i == 0 || !t.Valid || t.Holdout == nil || t.State != technique.Completed {
+			continue
+		}
+		if at < 0 || m.Better(float64(t.Score), float64(trials[at].Score)) {
+			at = i
+		}
+	}
+	return at
+}

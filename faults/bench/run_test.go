@@ -1,0 +1,188 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netmend/engine/reference"
+	"netmend/faults"
+	"netmend/repair/study"
+)
+
+const envOut = "NETMEND_BENCH_TEST_OUT"
+
+// TestMain is a benchmark of its own where a test asks for one that it can kill.
+func TestMain(m *testing.M) {
+	if out := os.Getenv(envOut); out != "" {
+		c, err := small(out, faults.PublishedProtocol)
+		if err == nil {
+			_, err = Run(context.Background(), c)
+		}
+		if err != nil {
+			os.Stderr.WriteString(err.Error())
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// small is a benchmark of two faults with synthetic data.
+func small(out string, proto faults.Protocol) (Config, error) {
+	list, err := faults.Select("D6,D7")
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{Entries: Entries(list, faults.LiteScale, proto, "", 5), Techniques: []string{"guided", "random"}, Budgets: []Budget{{Budget: study.Budget{Times: 5}}},
+		Repeats: 3, Scale: faults.LiteScale, Protocol: proto, Seed: 5, Out: out, Jobs: 1, Worker: func() (Worker, error) {
+			dev := reference.New()
+			return Worker{Start: study.OnDevice(dev), Device: dev.Name(), Close: dev.Close}, nil
+		}}, nil
+}
+
+func mustSmall(t *testing.T, proto faults.Protocol) Config {
+	t.Helper()
+	c, err := small(t.TempDir(), proto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// files runs a benchmark and gives what it writes.
+func files(t *testing.T, c Config) map[string][]byte {
+	t.Helper()
+	r, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, name := range []string{TableFile, CSVFile, RunsFile, IRPlot, BudgetPlot, EditsPlot} {
+		if out[name], err = os.ReadFile(filepath.Join(c.Out, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func compare(t *testing.T, what string, want, got map[string][]byte) {
+	t.Helper()
+	for name, raw := range want {
+		if !bytes.Equal(raw, got[name]) {
+			t.Errorf("%s: %s differs:\n%s\nand\n%s", what, name, raw, got[name])
+		}
+	}
+}
+
+// One seed, one table: again, with other numbers of jobs, after a kill in the middle, and after an interruption, the bytes are the same.
+func TestOneSeedOneTable(t *testing.T) {
+	want := files(t, mustSmall(t, faults.PublishedProtocol))
+	c := mustSmall(t, faults.PublishedProtocol)
+	c.Jobs = 3
+	compare(t, "three jobs", want, files(t, c))
+
+	c = mustSmall(t, faults.PublishedProtocol)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), envOut+"="+c.Out)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if raw, _ := os.ReadFile(filepath.Join(c.Out, runsDir, "D6-random-5x-0.jsonl")); bytes.Count(raw, []byte("\n")) >= 3 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	raw, err := os.ReadFile(filepath.Join(c.Out, IndexFile))
+	if err != nil || bytes.Count(raw, []byte("\n")) < 5 || bytes.Contains(raw, []byte("D7-random-5x-2")) {
+		t.Fatalf("the kill came too early or too late: %d lines, %v", bytes.Count(raw, []byte("\n")), err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Out, IndexFile), append(raw, `{"kind":"search","ru`...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.Resume = true
+	compare(t, "killed and resumed", want, files(t, c))
+	compare(t, "resumed when all was done", want, files(t, c))
+
+	c = mustSmall(t, faults.PublishedProtocol)
+	ctx, cancel := context.WithCancel(context.Background())
+	c.Progress = func(e Event) {
+		if strings.HasPrefix(e.Run, "D6-guided") && e.Study != nil && e.Study.Trials > 2 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, c); !errors.Is(err, ErrInterrupted) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	c.Resume, c.Progress = true, nil
+	compare(t, "interrupted and resumed", want, files(t, c))
+	c.Seed++
+	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "another benchmark") {
+		t.Errorf("another seed went on with the folder: %v", err)
+	}
+	for _, name := range []string{IRPlot, BudgetPlot, EditsPlot} {
+		d := xml.NewDecoder(bytes.NewReader(want[name]))
+		n := 0
+		for {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%s is not XML: %v", name, err)
+			}
+			n++
+		}
+		if n < 50 {
+			t.Errorf("%s has %d parts only", name, n)
+		}
+	}
+}
+
+// Under the strict protocol guided mends D7 on the whole test set, with verdicts that stand after the correction, and the search never sees
+// that set.
+func TestStrict(t *testing.T) {
+	c := mustSmall(t, faults.StrictProtocol)
+	c.Techniques, c.Budgets[0].Times = []string{"guided"}, 20
+	r, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pairs != 6 {
+		t.Errorf("%d pairs for two faults", r.Pairs)
+	}
+	for _, x := range r.Rows {
+		if repaired := 2*x.Repaired > x.Repeats; x.Significant != repaired {
+			t.Errorf("%s: %d of %d repeats repair, and the row says %v", x.Fault.ID, x.Repaired, x.Repeats, x.Significant)
+		}
+		if x.Fault.ID == "D7" && (x.Repaired < 2 || x.IR < 0.9 || x.VerdictX <= 0 || x.ChoiceX <= 0) {
+			t.Errorf("%s: repaired in %d of %d repeats, IR %v, choice %v, verdict %v", x.Fault.ID, x.Repaired, x.Repeats, x.IR, x.ChoiceX, x.VerdictX)
+		}
+	}
+	for _, l := range r.Lines {
+		if l.Search == nil {
+			continue
+		}
+		if n := len(l.Search.Repaired); n != 0 && n != len(l.Search.Faulty) {
+			t.Errorf("%s: %d faulty and %d repaired trainings are no pairs", l.Name, len(l.Search.Faulty), n)
+		}
+		for _, x := range l.Search.Trials {
+			if x.Holdout != nil {
+				t.Fatalf("%s: trial %d was scored on the test rows", l.Name, x.ID)
+			}
+		}
+	}
+}

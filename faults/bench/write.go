@@ -1,0 +1,318 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"netmend/faults"
+	"netmend/repair"
+)
+
+// The files that Write makes.
+const (
+	TableFile  = "table.md"
+	CSVFile    = "table.csv"
+	RunsFile   = "runs.jsonl"
+	IRPlot     = "ir.svg"
+	BudgetPlot = "budget.svg"
+	EditsPlot  = "edits.svg"
+)
+
+// Write makes the tables and plots of the results in the output folder. They hold no times: equal results give equal bytes.
+func (r Results) Write() error {
+	runs, err := r.runs()
+	if err != nil {
+		return err
+	}
+	table, err := r.csv()
+	if err != nil {
+		return err
+	}
+	files := []struct {
+		name string
+		raw  []byte
+	}{{RunsFile, runs}, {CSVFile, table}, {TableFile, []byte(r.Markdown())}}
+	if !r.Config.ValuesOnly {
+		files = append(files, []struct {
+			name string
+			raw  []byte
+		}{{IRPlot, r.plotIR()}, {BudgetPlot, r.plotBudget()}, {EditsPlot, r.plotEdits()}}...)
+	}
+	for _, f := range files {
+		if err := repair.WriteFile(filepath.Join(r.Config.Out, f.name), f.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runs is runs.jsonl: a line for every run, each search followed by its trials.
+func (r Results) runs() ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	for _, l := range r.Lines {
+		var trials []Trial
+		if l.Search != nil {
+			s := *l.Search
+			trials, s.Trials = s.Trials, nil
+			l.Search = &s
+		}
+		if err := enc.Encode(l); err != nil {
+			return nil, fmt.Errorf("bench: run %s: %w", l.Name, err)
+		}
+		for _, t := range trials {
+			if err := enc.Encode(trialLine{"trial", l.Name, t}); err != nil {
+				return nil, fmt.Errorf("bench: run %s: %w", l.Name, err)
+			}
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// csv is the table for other programs: plain names, full precision, an empty cell where there is no number.
+func (r Results) csv() ([]byte, error) {
+	var out bytes.Buffer
+	w := csv.NewWriter(&out)
+	f := func(v float64) string {
+		if math.IsNaN(v) {
+			return ""
+		}
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	if r.Config.ValuesOnly {
+		_ = w.Write([]string{"fault", "stand_in", "metric", "repeats", "faulty_mean", "faulty_sd", "fixed_mean", "fixed_sd", "cohen_d", "published_faulty",
+			"published_fixed", "faulty_difference_sd", "fixed_difference_sd"})
+		for _, v := range r.Values {
+			_ = w.Write([]string{v.Fault.ID, v.Fault.StandIn, string(v.Fault.Metric), strconv.Itoa(r.Config.Repeats), f(v.Faulty.Mean), f(v.Faulty.SD),
+				f(v.Fixed.Mean), f(v.Fixed.SD), f(v.Distance), f(v.Fault.Published.Faulty), f(v.Fault.Published.Fixed), f(v.FaultyOff), f(v.FixedOff)})
+		}
+		w.Flush()
+		return out.Bytes(), w.Error()
+	}
+	_ = w.Write([]string{"fault", "stand_in", "metric", "technique", "budget", "repeats", "faulty_mean", "faulty_sd", "fixed_mean", "fixed_sd", "patched_mean",
+		"patched_sd", "ir", "ir_rounded", "p", "significant", "repaired_repeats", "a12", "gain_low", "gain_high", "aj", "edits", "truth_edits",
+		"complexity", "choice_x", "first_x", "first_reached", "verdict_x", "executed_trials", "dead_share", "published_faulty", "published_fixed",
+		"published_mean", "published_sd", "published_ir", "published_significant", "published_note", "published_aj", "published_complexity",
+		"published_trials"})
+	for _, x := range r.Rows {
+		pub := x.Fault.Published
+		cells := []string{x.Fault.ID, x.Fault.StandIn, string(x.Fault.Metric), x.Technique, x.Budget.String(), strconv.Itoa(x.Repeats), f(x.Faulty.Mean),
+			f(x.Faulty.SD), f(x.Fixed.Mean), f(x.Fixed.SD), f(x.Patched.Mean), f(x.Patched.SD), f(x.IR), f(x.RoundedIR), f(x.P),
+			strconv.FormatBool(x.Significant), "", f(x.A12), f(x.Interval.Low), f(x.Interval.High), f(x.AJ), f(x.Edits), strconv.Itoa(x.Truth),
+			f(x.Complexity), f(x.ChoiceX), f(x.FirstX), strconv.Itoa(x.Reached), f(x.VerdictX), f(x.Executed), f(x.Dead), f(pub.Faulty), f(pub.Fixed)}
+		if r.Config.Protocol == faults.StrictProtocol {
+			cells[16] = strconv.Itoa(x.Repaired)
+		}
+		switch p := x.Published; {
+		case p == nil:
+			cells = append(cells, "", "", "", "", "")
+		case p.Note != "":
+			cells = append(cells, "", "", "", "", p.Note)
+		default:
+			cells = append(cells, f(p.Mean), f(p.SD), f(p.IR), strconv.FormatBool(p.Significant), "")
+		}
+		optional := func(v float64, ok bool) string {
+			if !ok {
+				return ""
+			}
+			return f(v)
+		}
+		aj, hasAJ := x.publishedAt20(pub.AJ)
+		co, hasCo := x.publishedAt20(pub.Complexity)
+		tr, hasTr := pub.Trials[x.Budget.times()][x.Technique]
+		_ = w.Write(append(cells, optional(aj, hasAJ), optional(co, hasCo), optional(tr, hasTr)))
+	}
+	w.Flush()
+	return out.Bytes(), w.Error()
+}
+
+// publishedAt20 looks up numbers that there are for 20x alone.
+func (x Row) publishedAt20(of map[string]float64) (float64, bool) {
+	if x.Budget.times() != "20x" {
+		return 0, false
+	}
+	v, ok := of[x.Technique]
+	return v, ok
+}
+
+// cell writers of the Markdown tables.
+func fixed(v float64, digits int) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case math.IsInf(v, 0):
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	s := strconv.FormatFloat(v, 'f', digits, 64)
+	if strings.Trim(s, "-0.") == "" {
+		s = strings.TrimPrefix(s, "-")
+	}
+	return s
+}
+
+func digits(f faults.Fault) int {
+	if f.Metric.Maximize() {
+		return 2
+	}
+	return 3
+}
+
+func pm(f faults.Fault, s Sample) string {
+	if math.IsNaN(s.SD) {
+		return fixed(s.Mean, digits(f))
+	}
+	return fixed(s.Mean, digits(f)) + " ± " + fixed(s.SD, digits(f))
+}
+
+// Markdown is table.md.
+func (r Results) Markdown() string {
+	var w strings.Builder
+	c := r.Config
+	fmt.Fprintf(&w, "# Fault benchmark: %s protocol, %s scale\n\n%d repeats, seed %d, device %s.\n", c.Protocol, c.Scale, c.Repeats, c.Seed, r.Device)
+	w.WriteString("\nFaults marked * are trained on data that stands in for the published set; see the list at the end. `published` columns are Table III of \"Repairing DNN Architecture: Are We There Yet?\".\n")
+	r.valueTable(&w)
+	if !c.ValuesOnly {
+		r.summaryTable(&w)
+		for _, b := range c.Budgets {
+			fmt.Fprintf(&w, "\n## Budget %s\n", b)
+			r.resultTable(&w, b)
+			r.effortTable(&w, b)
+		}
+		r.legend(&w)
+	}
+	r.standIns(&w)
+	return w.String()
+}
+
+func mark(f faults.Fault) string {
+	if f.StandIn != "" {
+		return f.ID + "*"
+	}
+	return f.ID
+}
+
+func (r Results) valueTable(w *strings.Builder) {
+	w.WriteString("\n## Faulty and fixed\n\nMean ± standard deviation on the hold-out rows; the difference to the published mean in our standard deviations; d is Cohen's d between fixed and faulty.\n\n")
+	w.WriteString("| fault | metric | faulty | published | difference | fixed | published | difference | d |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, v := range r.Values {
+		n := digits(v.Fault)
+		diff := func(off, ours, theirs float64) string {
+			if math.IsNaN(off) {
+				return fixed(ours-theirs, n)
+			}
+			return fmt.Sprintf("%s (%s sd)", fixed(ours-theirs, n), fixed(off, 1))
+		}
+		p := v.Fault.Published
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, pm(v.Fault, v.Faulty), fixed(p.Faulty, n),
+			diff(v.FaultyOff, v.Faulty.Mean, p.Faulty), pm(v.Fault, v.Fixed), fixed(p.Fixed, n), diff(v.FixedOff, v.Fixed.Mean, p.Fixed),
+			fixed(v.Distance, 1))
+	}
+}
+
+func (r Results) summaryTable(w *strings.Builder) {
+	w.WriteString("\n## Summary\n\n| technique | budget | faults | significant | published | mean IR | median IR | published mean | IR >= 0.9 | within 0.25 of the published IR | AJ | edits | dead trials |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, s := range r.Summaries() {
+		sig, near := "–", "–"
+		if s.Compared > 0 {
+			sig, near = strconv.Itoa(s.PublishedSignificant), fmt.Sprintf("%d of %d", s.Near, s.Compared)
+		}
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %s | %s | %s | %s | %d | %s | %s | %s | %s %% |\n", s.Technique, s.Budget, s.Faults, s.Significant, sig,
+			fixed(s.MeanIR, 2), fixed(s.MedianIR, 2), fixed(s.PublishedMeanIR, 2), s.Good, near, fixed(s.MeanAJ, 2), fixed(s.Edits, 1), fixed(100*s.Dead, 0))
+	}
+}
+
+func (r Results) resultTable(w *strings.Builder, b Budget) {
+	strict := r.Config.Protocol == faults.StrictProtocol
+	head := "| fault | technique | faulty | patched | fixed | IR | IR rounded | p | significant | A12 | gain (95 %) |"
+	if strict {
+		head = "| fault | technique | faulty | patched | fixed | IR | IR rounded | p | repaired | A12 | gain (95 %) |"
+	}
+	w.WriteString("\n" + head + " published | IR | significant |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, x := range r.Rows {
+		if x.Budget != b {
+			continue
+		}
+		n := digits(x.Fault)
+		sig := yes(x.Significant)
+		if strict {
+			sig = fmt.Sprintf("%s (%d of %d)", sig, x.Repaired, x.Repeats)
+		}
+		published := "– | – | –"
+		if p := x.Published; p != nil && p.Note != "" {
+			published = p.Note + " | – | –"
+		} else if p != nil {
+			published = fmt.Sprintf("%s | %s | %s", pm(x.Fault, Sample{p.Mean, p.SD}), fixed(p.IR, 2), yes(p.Significant))
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s … %s | %s |\n", mark(x.Fault), x.Technique, pm(x.Fault, x.Faulty),
+			pm(x.Fault, x.Patched), pm(x.Fault, x.Fixed), fixed(x.IR, 2), fixed(x.RoundedIR, 2), strconv.FormatFloat(x.P, 'g', 3, 64), sig,
+			fixed(x.A12, 2), fixed(x.Interval.Low, n), fixed(x.Interval.High, n), published)
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func (r Results) effortTable(w *strings.Builder, b Budget) {
+	w.WriteString("\n| fault | technique | AJ | published | edits | truth | complexity | published | trainings to the choice | to IR >= 0.9 | verdict | trials | published | dead |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, x := range r.Rows {
+		if x.Budget != b {
+			continue
+		}
+		pub := x.Fault.Published
+		look := func(v float64, ok bool, n int) string {
+			if !ok {
+				return "–"
+			}
+			return fixed(v, n)
+		}
+		aj, hasAJ := x.publishedAt20(pub.AJ)
+		co, hasCo := x.publishedAt20(pub.Complexity)
+		tr, hasTr := pub.Trials[b.times()][x.Technique]
+		first := "–"
+		if x.Reached > 0 {
+			first = fmt.Sprintf("%s (%d of %d)", fixed(x.FirstX, 1), x.Reached, x.Repeats)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s %% |\n", mark(x.Fault), x.Technique, fixed(x.AJ, 2),
+			look(aj, hasAJ, 2), fixed(x.Edits, 1), x.Truth, fixed(x.Complexity, 2), look(co, hasCo, 2), fixed(x.ChoiceX, 1), first,
+			fixed(x.VerdictX, 1), fixed(x.Executed, 1), look(tr, hasTr, 1), fixed(100*x.Dead, 0))
+	}
+}
+
+func (r Results) legend(w *strings.Builder) {
+	w.WriteString("\n## What the columns say\n\n")
+	if r.Config.Protocol == faults.PublishedProtocol {
+		w.WriteString("The search is scored on 80 % of the test rows. Its first trial, the faulty configuration, is dropped; the best of the others by that score gives its model's metric on the other 20 %. Where that is NaN or worse than the faulty mean, the faulty mean counts. p: scipy's two-sided signed-rank test of the trainings of the faulty subject against the results of the repeats; significant: p < 0.05 and IR > 0.\n")
+	} else {
+		fmt.Fprintf(w, "The search is scored on a part of the training rows. The verdict alone looks at the test rows: %d paired trainings of the faulty and the patched subject with new seeds, from scratch; patched is the mean of the repeats' means, nothing is clipped, and an output that is not finite has the worst score. p: median over the repeats of the verdict's exact one-sided signed-rank test after Holm's correction over the %d faults; a repeat repairs where its own p is below 0.05, a row where most of its repeats do. A repeat without a patch leaves the faulty mean.\n", r.Pairs, len(r.Config.Entries))
+	}
+	w.WriteString(`
+- IR = (patched - faulty) / (fixed - faulty) of the means; rounded: of means rounded as published.
+- A12: Vargha and Delaney's, patched against faulty; gain: bootstrap interval of the mean difference, positive is better.
+- AJ: share of the ground truth's kinds of hyper-parameters (act, batch_size, epochs, loss, lr, optimizer, ki, kr) that the patch changes too.
+- complexity: edits as a share of the keys that could be searched. Both, and AJ, over the repeats with a patch, clipped or not.
+- trainings to the choice: cost of search and minimisation in trainings of the faulty subject, by the cost model; to IR >= 0.9: cost up to the first trial that reaches it on the search rows, over the repeats that do; verdict: its own trainings, apart.
+- trials: those after the first that were trained to their end or diverged. dead: share of all trials after the first that diverged, failed, have outputs that are not finite, or an accuracy no higher than a constant answer's.
+- published AJ and complexity are known for 20x.
+`)
+}
+
+func (r Results) standIns(w *strings.Builder) {
+	head := "\n## Stand-ins\n\n"
+	for _, v := range r.Values {
+		if v.Fault.StandIn != "" {
+			fmt.Fprintf(w, "%s- %s: %s\n", head, v.Fault.ID, v.Fault.StandIn)
+			head = ""
+		}
+	}
+}
