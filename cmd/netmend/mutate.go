@@ -31,6 +31,8 @@ func mutateCommand() *cli.Command {
 			&cli.Float64Flag{Name: "effect", Value: mutate.DeepCrime.Effect, Usage: "a killed mutant is worse by at least `D`, Cohen's d"},
 			&cli.StringFlag{Name: "metric-part", Value: mutate.Holdout, Usage: "rows that mutants are judged on: holdout or search"},
 			&cli.IntFlag{Name: "per-operator", Usage: "go on to the next operator after `N` killed mutants (0: try all values at all sites; 1 with --self-test)"},
+			&cli.BoolFlag{Name: "extreme", Usage: "of operators with a binary search, try the extreme value only"},
+			&cli.BoolFlag{Name: "keep-all", Usage: "write the mutants that are not killed too"},
 			&cli.BoolFlag{Name: "self-test", Usage: "repair every killed mutant, and say what was found and mended"},
 			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "--self-test: what each search may spend, as for repair"},
 			&cli.IntFlag{Name: "pairs", Value: study.DefaultSeeds, Usage: "--self-test: paired trainings that each verdict may make"},
@@ -90,12 +92,12 @@ func runMutate(c *cli.Context) error {
 	fmt.Fprintf(c.App.ErrWriter, "device %s\n", dev.Name())
 	r, err := mutate.Run(c.Context, mutate.Config{Subject: s, Operators: ops, Part: c.String("metric-part"), Seed: c.Uint64("seed"),
 		Criterion:   mutate.Criterion{Runs: c.Int("runs"), P: c.Float64("level"), Effect: c.Float64("effect")},
-		PerOperator: perOperator, Start: study.OnDevice(dev), Device: dev.Name(), Journal: filepath.Join(c.String("out"), fileJournal),
+		PerOperator: perOperator, Extreme: c.Bool("extreme"), Start: study.OnDevice(dev), Device: dev.Name(), Journal: filepath.Join(c.String("out"), fileJournal),
 		Resume: c.Bool("resume"), Progress: mutationProgress(c)})
 	if err != nil {
 		return resumable(err)
 	}
-	folders, err := mutate.Write(c.String("out"), s, r)
+	folders, err := mutate.Write(c.String("out"), s, r, c.Bool("keep-all"))
 	if err != nil {
 		return err
 	}
@@ -190,11 +192,11 @@ func reportMutants(c *cli.Context, r mutate.Result, folders []string) error {
 	fmt.Fprintf(w, "operator\tsite\tvalue\t%s\tp\teffect\tkilled\n", r.Metric)
 	fmt.Fprintf(w, "original\t\t\t%.4g\t\t\t\n", float64(r.Original.Mean))
 	n := 0
-	for _, m := range r.Mutants {
+	for i, m := range r.Mutants {
 		killed := "no"
 		switch {
 		case m.Killed:
-			killed = folders[n]
+			killed = folders[i]
 			n++
 		case m.Cause != "":
 			killed = "cannot be trained: " + m.Cause

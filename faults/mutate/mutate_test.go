@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"netmend/data"
+	"netmend/engine"
 	"netmend/engine/reference"
 	"netmend/onnx"
 	"netmend/onnx/ort"
@@ -177,32 +178,37 @@ func TestMutantsRunInONNXRuntime(t *testing.T) {
 		for _, id := range []string{"ACH", "ARM", "AAL", "WAB", "WRB", "RCD", "HDB", "TCO", "TUD", "TRD"} {
 			o := operator(t, id)
 			for _, x := range o.Sites(s) {
-				v := x.values()[0]
-				m, err := o.Apply(s, x.Target, v, 1)
-				if err != nil {
-					t.Fatal(err)
+				values := x.values() // the first and the last: of RCD the rate of 1
+				for _, v := range slices.Compact([]repair.Value{values[0], values[len(values)-1]}) {
+					if err := runs(t, dev, o, s, x.Target, v); err != nil {
+						t.Errorf("%s: %s of %s = %s: %v", name, id, x.Target, v, err)
+					}
 				}
-				tr, err := train.New(m.Model, m.Recipe, m.Data, train.Options{Device: dev})
-				if err != nil {
-					t.Errorf("%s: %s of %s = %s: %v", name, id, x.Target, v, err)
-					continue
-				}
-				if _, err := tr.Advance(t.Context(), 1); err != nil {
-					t.Errorf("%s: %s of %s = %s: %v", name, id, x.Target, v, err)
-				}
-				tr.Close()
-				if o.Data {
-					continue
-				}
-				session, err := ort.NewSession(m.Model)
-				if err != nil {
-					t.Errorf("%s: %s of %s = %s: ONNX Runtime: %v", name, id, x.Target, v, err)
-					continue
-				}
-				session.Close()
 			}
 		}
 	}
+}
+
+// runs makes a mutant, one training step of it, and loads its model into ONNX Runtime.
+func runs(t *testing.T, dev engine.Device, o Operator, s repair.Subject, target string, v repair.Value) error {
+	m, err := o.Apply(s, target, v, 1)
+	if err != nil {
+		return err
+	}
+	tr, err := train.New(m.Model, m.Recipe, m.Data, train.Options{Device: dev})
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	if _, err := tr.Advance(t.Context(), 1); err != nil || o.Data {
+		return err
+	}
+	session, err := ort.NewSession(m.Model)
+	if err != nil {
+		return err
+	}
+	session.Close()
+	return nil
 }
 
 // DeepCrime's MNIST program: the rules give its constants.

@@ -30,6 +30,7 @@ type Config struct {
 	Part        string // Holdout or SearchP: the rows that trainings are scored on
 	Seed        uint64 // of the trainings and of what is random in data operators
 	PerOperator int    // an operator ends with so many killed mutants; zero: it tries all
+	Extreme     bool   // a bisection ends with the extreme value: whether it is killed, and not what the least aggressive killed value is
 	Start       study.Start
 	Device      string // name, for the journal
 	Journal     string // path
@@ -250,7 +251,7 @@ func (s *session) search(ctx context.Context, o Operator, x Site, enough int) ([
 // new extreme, one that is not the new harmless end (DeepCrime's execute_mutants.py). A middle that cannot be trained counts as not killed.
 func (s *session) bisect(ctx context.Context, o Operator, x Site) (Mutant, error) {
 	best, err := s.try(ctx, o, x, repair.Num(x.To))
-	if err != nil || !best.Killed {
+	if err != nil || !best.Killed || s.Extreme {
 		return best, err
 	}
 	steps := []Step{{best.Value, best.Judgement}}

@@ -128,6 +128,11 @@ func TestBisectionFindsTheLeastAggressive(t *testing.T) {
 	if r.Trainings != 20*(1+8) || w.starts != r.Trainings {
 		t.Errorf("%d trainings of %d starts", r.Trainings, w.starts)
 	}
+	c.Resume, c.Extreme = true, true
+	starts := w.starts
+	if r, err := Run(t.Context(), c); err != nil || w.starts != starts || r.Mutants[0].Value.Number != 0.001 || !r.Mutants[0].Killed {
+		t.Errorf("the extreme value alone: %+v, %v", r.Mutants, err)
+	}
 	if !slices.Equal(w.rows, c.Subject.Data.Holdout) {
 		t.Error("mutants were judged on other rows than the hold-out ones")
 	}
@@ -293,8 +298,8 @@ func TestRealMutants(t *testing.T) {
 			t.Errorf("%s killed: %v, want %v (%+v)", id, killed[id], want, r.Mutants)
 		}
 	}
-	folders, err := Write(dir, s, r)
-	if err != nil || !slices.Equal(folders, []string{"TCL-1", "HLR-1", "HNE-1", "HDB-1"}) {
+	folders, err := Write(dir, s, r, false)
+	if err != nil || !slices.Equal(folders, []string{"TCL-1", "HLR-1", "HNE-1", "HDB-1", ""}) {
 		t.Fatalf("folders %v, %v", folders, err)
 	}
 	back, err := Read(dir)

@@ -36,23 +36,23 @@ type description struct {
 }
 
 // Write writes a result into a folder: mutants.jsonl with a line for every mutant, killed or not, and for every killed one a folder that is named by
-// operator and number, HLR-1: the model, the recipe, the data where the mutant changes them, and mutant.json. It gives the folders' names in
-// the order of the killed mutants.
+// operator and number, HLR-1: the model, the recipe, the data where the mutant changes them, and mutant.json. With all, those that are not killed
+// but can be made get a folder too. It gives the folders' names, one for each mutant, "" where there is none.
 //
 // The data of a mutant come divided: the training part is the mutated training rows and behind them the untouched search rows, the test part
 // is the hold-out rows. Who reads them divides the training part again and gets mutated rows into the search part, as who is given faulty
 // data does.
-func Write(dir string, s repair.Subject, r Result) ([]string, error) {
-	var folders []string
+func Write(dir string, s repair.Subject, r Result, all bool) ([]string, error) {
+	folders := make([]string, len(r.Mutants))
 	numbers := map[string]int{}
 	var lines bytes.Buffer
-	for _, m := range r.Mutants {
+	for i, m := range r.Mutants {
 		raw, err := json.Marshal(m)
 		if err != nil {
 			return nil, fmt.Errorf("mutate: %w", err)
 		}
 		lines.Write(append(raw, '\n'))
-		if !m.Killed {
+		if !m.Killed && (!all || m.Cause != "") {
 			continue
 		}
 		numbers[m.Operator]++
@@ -60,7 +60,7 @@ func Write(dir string, s repair.Subject, r Result) ([]string, error) {
 		if err := writeMutant(filepath.Join(dir, name), s, m, r); err != nil {
 			return nil, fmt.Errorf("mutate: %s: %w", name, err)
 		}
-		folders = append(folders, name)
+		folders[i] = name
 	}
 	return folders, repair.WriteFile(filepath.Join(dir, FileMutants), lines.Bytes())
 }
