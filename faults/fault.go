@@ -61,12 +61,15 @@ type Rows struct {
 	HoldoutState uint32 `json:"holdout_state"`
 }
 
-// Lite is the small version of a fault: the first rows of either part of the data set, and the epochs of the faulty and the fixed recipe.
+// Lite is the small version of a fault: how many rows of either part of the data set are used (dataset.Open takes them), and the epochs and
+// batch sizes of the faulty and the fixed recipe. Batches shrink with the rows, so that an epoch keeps enough steps to learn by.
 type Lite struct {
 	Train       int `json:"train"`
 	Test        int `json:"test"`
 	Epochs      int `json:"epochs"`
 	FixedEpochs int `json:"fixed_epochs"`
+	Batch       int `json:"batch"`
+	FixedBatch  int `json:"fixed_batch"`
 }
 
 // Published are the published results, as the replication package prints them: accuracies rounded to two decimals, angle losses to three.

@@ -66,6 +66,9 @@ func TestSubjectsCanBeTrained(t *testing.T) {
 			if got := [2]int{p.Recipe.Epochs, recipe.Epochs}; got != want {
 				t.Errorf("%s at %s scale: faulty and fixed epochs are %v, want %v", f.ID, scale, got, want)
 			}
+			if got := [2]int{p.Recipe.BatchSize, recipe.BatchSize}; scale == faults.LiteScale && got != [2]int{f.Lite.Batch, f.Lite.FixedBatch} {
+				t.Errorf("%s: batch sizes of the lite version are %v", f.ID, got)
+			}
 		}
 	}
 }

@@ -79,21 +79,27 @@ func (f Fault) faulty(s Scale) (repair.Subject, error) {
 		return repair.Subject{}, fmt.Errorf("faults: %s: %w", f.ID, err)
 	}
 	if s == LiteScale {
-		x.Recipe.Epochs = f.Lite.Epochs
+		x.Recipe.Epochs, x.Recipe.BatchSize = f.Lite.Epochs, f.Lite.Batch
 	}
 	return x, nil
 }
 
-// FixAt is the ground truth at a scale: in the lite version the fixed recipe has epochs of its own.
+// FixAt is the ground truth at a scale: in the lite version the fixed recipe has epochs and a batch size of its own.
 func (f Fault) FixAt(s Scale) repair.Patch {
 	if s != LiteScale {
 		return f.Fix
 	}
-	epochs := repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(float64(f.Lite.FixedEpochs))}
-	if f.Lite.FixedEpochs == f.Lite.Epochs {
-		return f.Fix.Without(epochs.Key())
+	p := f.Fix
+	for _, x := range []struct {
+		operator      string
+		faulty, fixed int
+	}{{"epochs", f.Lite.Epochs, f.Lite.FixedEpochs}, {"batch_size", f.Lite.Batch, f.Lite.FixedBatch}} {
+		e := repair.Edit{Operator: x.operator, Target: "recipe", Value: repair.Num(float64(x.fixed))}
+		if p = p.Without(e.Key()); x.fixed != x.faulty {
+			p = p.With(e)
+		}
 	}
-	return f.Fix.With(epochs)
+	return p
 }
 
 // Fixed gives the model and the recipe of the ground truth.
