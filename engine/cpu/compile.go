@@ -29,6 +29,7 @@ type compiler struct {
 	// Of the function being compiled:
 	f       *engine.Func
 	values  map[engine.TensorID]*value
+	done    map[int]bool              // ops that an earlier one computes along with itself
 	halves  map[*buffer]*buffer       // what has been rounded to bfloat16 since it was written
 	uses    map[engine.TensorID][]int // the ops that read a tensor
 	lastUse map[engine.TensorID]int   // the last op that reads it, or reads it under another shape
@@ -183,6 +184,7 @@ func (c *compiler) findLastData(f *engine.Func) {
 
 // lower makes the steps of a function.
 func (c *compiler) lower(f *engine.Func) {
+	c.done = make(map[int]bool)
 	c.f, c.values, c.steps, c.halves = f, make(map[engine.TensorID]*value), nil, make(map[*buffer]*buffer)
 	c.uses, c.lastUse = make(map[engine.TensorID][]int), make(map[engine.TensorID]int)
 	for _, id := range f.Outputs {
@@ -196,14 +198,14 @@ func (c *compiler) lower(f *engine.Func) {
 			}
 			c.uses[id] = append(c.uses[id], i)
 			c.lastUse[id] = max(c.lastUse[id], i)
-			if op.Kind == engine.Reshape {
+			if op.Kind == engine.Reshape || op.Kind == engine.Transpose {
 				c.lastUse[id] = max(c.lastUse[id], c.lastUse[op.Out[0]])
 			}
 		}
 	}
 	for i := range f.Ops {
 		c.op, c.at = &f.Ops[i], i
-		if !c.empty() {
+		if !c.done[i] && !c.empty() {
 			lowerings[c.op.Kind](c)
 		}
 	}

@@ -48,6 +48,8 @@ struct Kernels {
 	void (*pool_max)(float *y, const float *x, int64_t n);
 	// dx += dy where x is y and taken is 0; taken becomes 1 there.
 	void (*pool_give)(float *dx, const float *dy, const float *x, const float *y, int32_t *taken, int64_t n);
+	void (*pool_square)(const float *x, float *y, int64_t n, int64_t c, int64_t row);
+	void (*pool_square_grad)(const float *dy, const float *x, const float *y, float *dx, int64_t n, int64_t c, int64_t row, bool relu);
 	void (*axpy)(float *y, const float *x, int64_t n, float a);
 	void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
 };

@@ -161,6 +161,28 @@ static void norm_grad(const float *dy, const float *x, float *dx, int64_t rows, 
 static void pool_max(float *y, const float *x, int64_t n) {
 	for (int64_t i = 0; i < n; i++) y[i] = max__f(y[i], x[i]);
 }
+// One row of outputs of pooling by 2 x 2 squares that do not overlap: n places of c channels; the square's second row lies row elements on.
+static void pool_square(const float *x, float *y, int64_t n, int64_t c, int64_t row) {
+	for (int64_t p = 0; p < n; p++, x += 2 * c, y += c)
+		_Pragma("GCC ivdep") for (int64_t i = 0; i < c; i++) y[i] = max__f(max__f(x[i], x[c + i]), max__f(x[row + i], x[row + c + i]));
+}
+// Its gradient: all of dx's two rows is written. The first element that is the largest gets it all; none where the largest is not positive
+// and relu says that x is the result of a ReLU, which is differentiated along with it.
+static void pool_square_grad(const float *dy, const float *x, const float *y, float *dx, int64_t n, int64_t c, int64_t row, bool relu) {
+	for (int64_t p = 0; p < n; p++, x += 2 * c, dx += 2 * c, dy += c, y += c)
+		_Pragma("GCC ivdep") for (int64_t i = 0; i < c; i++) {
+			const float m = y[i], d = relu & (m <= 0) ? 0.0f : dy[i];
+			const int nan = m != m;
+			const int h0 = (x[i] == m) | (nan & (x[i] != x[i]));
+			const int h1 = ((x[c + i] == m) | (nan & (x[c + i] != x[c + i]))) & ~h0;
+			const int h2 = ((x[row + i] == m) | (nan & (x[row + i] != x[row + i]))) & ~(h0 | h1);
+			const int h3 = 1 & ~(h0 | h1 | h2); // one of the four is the largest
+			dx[i] = h0 ? d : 0.0f;
+			dx[c + i] = h1 ? d : 0.0f;
+			dx[row + i] = h2 ? d : 0.0f;
+			dx[row + c + i] = h3 ? d : 0.0f;
+		}
+}
 static void pool_give(float *dx, const float *dy, const float *x, const float *y, int32_t *taken, int64_t n) {
 	for (int64_t i = 0; i < n; i++) {
 		const bool hit = (taken[i] == 0) & ((x[i] == y[i]) | ((x[i] != x[i]) & (y[i] != y[i])));

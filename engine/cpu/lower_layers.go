@@ -182,9 +182,27 @@ func (c *compiler) pool() {
 
 func (c *compiler) maxPoolGrad() {
 	op := c.op
-	dy, x, y, dx := c.last(op.In[0]), c.last(op.In[1]), c.last(op.In[2]), c.newLast(op.Out[0])
 	win := window(c.shape(op.In[1]), c.shape(op.In[0]), op.Window)
-	c.add(list(dy, x, y), list(dx), nil, func() { C.nm_max_pool_grad(c.plan, win, floats(dy), floats(x), floats(y), floats(dx)) })
+	out, relu := op.Out[0], C.int(0)
+	if i := c.reluBehind(); i >= 0 && C.nm_pools_squares(win) != 0 {
+		out, relu = c.f.Ops[i].Out[0], 1
+		c.done[i] = true
+	}
+	dy, x, y, dx := c.last(op.In[0]), c.last(op.In[1]), c.last(op.In[2]), c.newLast(out)
+	c.add(list(dy, x, y), list(dx), nil, func() { C.nm_max_pool_grad(c.plan, win, relu, floats(dy), floats(x), floats(y), floats(dx)) })
+}
+
+// reluBehind is the op that differentiates the ReLU whose result the pool took, where it is the only reader of the pool's gradient; or -1.
+func (c *compiler) reluBehind() int {
+	dx := c.op.Out[0]
+	if len(c.uses[dx]) != 1 || slices.Contains(c.f.Outputs, dx) {
+		return -1
+	}
+	i := c.uses[dx][0]
+	if u := &c.f.Ops[i]; u.Kind == engine.UnaryGrad && u.Fn == engine.Relu && u.In[0] == dx && u.In[1] == c.op.In[1] {
+		return i
+	}
+	return -1
 }
 
 func (c *compiler) avgPoolGrad() {

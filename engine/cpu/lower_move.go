@@ -124,7 +124,54 @@ func (c *compiler) softmaxGrad() {
 	c.add(list(dy, y), list(dx), list(dy, y), func() { C.nm_softmax_grad(c.plan, log, floats(dy), floats(y), floats(dx), outer, length, inner) })
 }
 
+// sameMemory gives the output of a Transpose the buffer of its input where the elements lie in memory as the output, row-major or
+// channels-last, has them: moving the channels of a channels-last tensor to the back or to the front is no work.
+func (c *compiler) sameMemory() bool {
+	op, in, out := c.op, c.shape(c.op.In[0]), c.shape(c.op.Out[0])
+	from := c.find(op.In[0])
+	for _, x := range []struct {
+		b    *buffer
+		last bool
+	}{{from.plain, false}, {from.last, true}} {
+		if x.b == nil || !x.b.temporary && c.writtenBefore(x.b, c.lastUse[op.Out[0]]) {
+			continue
+		}
+		s := strides(in, x.last)
+		moved := make([]int, len(out))
+		for i, a := range op.Axes {
+			moved[i] = s[a]
+		}
+		plain, last := sameOrder(out, moved, strides(out, false)), sameOrder(out, moved, strides(out, true))
+		if !plain && !last {
+			continue
+		}
+		v := &value{}
+		if plain {
+			v.plain = x.b
+		}
+		if last {
+			v.last = x.b
+		}
+		c.values[op.Out[0]] = v
+		return true
+	}
+	return false
+}
+
+// sameOrder says that two lists of strides lead through a shape alike: along axes of one element they do not count.
+func sameOrder(shape, a, b []int) bool {
+	for i, d := range shape {
+		if d != 1 && a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *compiler) transpose() {
+	if c.sameMemory() {
+		return
+	}
 	op, in, out := c.op, c.shape(c.op.In[0]), c.shape(c.op.Out[0])
 	last := c.isLast(op.In[0])
 	x, y := c.in(op.In[0], last), c.newPlain(op.Out[0])

@@ -115,7 +115,10 @@ void nm_conv_dw(nm_plan *, const nm_window *, const void *dy, const void *x, flo
 
 // Channels-last; ci channels.
 void nm_max_pool(nm_plan *, const nm_window *, const float *x, float *y);
-void nm_max_pool_grad(nm_plan *, const nm_window *, const float *dy, const float *x, const float *y, float *dx);
+void nm_max_pool_grad(nm_plan *, const nm_window *, int relu, const float *dy, const float *x, const float *y, float *dx);
+// nm_pools_squares says that a window is 2 x 2 squares without overlap or padding; nm_max_pool_grad then takes relu: x is the result of a
+// ReLU, which is differentiated along with it.
+int nm_pools_squares(const nm_window *);
 void nm_avg_pool(nm_plan *, const nm_window *, const float *x, float *y);
 void nm_avg_pool_grad(nm_plan *, const nm_window *, const float *dy, float *dx);
 

@@ -55,9 +55,33 @@ static float divisor(const nm_window &w, const int64_t at[NM_SPATIAL]) {
 	return float(std::max<int64_t>(d, 1));
 }
 
+// squares calls f(sample, row of outputs) for all rows of the samples of a thread.
+template <class F> static void squares(const Run &r, const nm_window &w, double cost, F &&f) {
+	nm::parallel(r, w.n, cost * double(w.ci * in_places(w)), 1, [&](int64_t lo, int64_t hi) {
+		for (int64_t s = lo; s < hi; s++)
+			for (int64_t o = 0; o < w.out[1]; o++) f(s, o);
+	});
+}
+
 extern "C" {
 
+int nm_pools_squares(const nm_window *w) {
+	bool yes = w->in[0] == 1 && w->out[0] == 1 && w->kernel[0] == 1 && w->begin[0] == 0;
+	for (int a = 1; a < NM_SPATIAL; a++)
+		yes = yes && w->kernel[a] == 2 && w->stride[a] == 2 && w->dilation[a] == 1 && w->begin[a] == 0 && w->out[a] * 2 <= w->in[a];
+	return yes;
+}
+
 void nm_max_pool(nm_plan *p, const nm_window *win, const float *x, float *y) {
+	if (nm_pools_squares(win)) {
+		step(p, [=, w = *win, f = nm::kernels().pool_square](const Run &r) {
+			const int64_t row = w.in[2] * w.ci;
+			squares(r, w, 0.3, [&](int64_t s, int64_t o) {
+				f(x + s * in_places(w) * w.ci + 2 * o * row, y + (s * out_places(w) + o * w.out[2]) * w.ci, w.out[2], w.ci, row);
+			});
+		});
+		return;
+	}
 	step(p, [=, w = *win, f = nm::kernels().pool_max](const Run &r) {
 		outputs(r, w, [&](int64_t s, int64_t o, const int64_t *at) {
 			float *to = y + (s * out_places(w) + o) * w.ci;
@@ -67,7 +91,21 @@ void nm_max_pool(nm_plan *p, const nm_window *win, const float *x, float *y) {
 	});
 }
 
-void nm_max_pool_grad(nm_plan *p, const nm_window *win, const float *dy, const float *x, const float *y, float *dx) {
+void nm_max_pool_grad(nm_plan *p, const nm_window *win, int relu, const float *dy, const float *x, const float *y, float *dx) {
+	if (nm_pools_squares(win)) {
+		step(p, [=, w = *win, f = nm::kernels().pool_square_grad](const Run &r) {
+			const int64_t row = w.in[2] * w.ci, done = 2 * w.out[2] * w.ci;
+			squares(r, w, 0.5, [&](int64_t s, int64_t o) {
+				const int64_t from = (s * out_places(w) + o * w.out[2]) * w.ci, to = s * in_places(w) * w.ci + 2 * o * row;
+				f(dy + from, x + to, y + from, dx + to, w.out[2], w.ci, row, relu != 0);
+				// What no square covers: the last column, and the last row behind the last squares.
+				std::fill(dx + to + done, dx + to + row, 0.0f);
+				std::fill(dx + to + row + done, dx + to + 2 * row, 0.0f);
+				if (o + 1 == w.out[1]) std::fill(dx + to + 2 * row, dx + (s + 1) * in_places(w) * w.ci, 0.0f);
+			});
+		});
+		return;
+	}
 	nm_fill(p, dx, win->n * in_places(*win) * win->ci, 0);
 	step(p, [=, w = *win, f = nm::kernels().pool_give](const Run &r) {
 		constexpr int64_t block = 256;

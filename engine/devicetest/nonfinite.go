@@ -194,6 +194,7 @@ func nonFiniteLayers() []testCase {
 		"global":   win(ints{7, 6}, nil, nil, nil, nil, 0),
 	} {
 		cases = append(cases, testCase{name: "maxpool/" + name, build: func(g *graph) { x := image(g); both(g, x, g.b.MaxPool(x, w)) }},
+			testCase{name: "maxpool after relu/" + name, build: func(g *graph) { x := image(g); both(g, x, g.b.MaxPool(g.b.Unary(engine.Relu, x), w)) }},
 			testCase{name: "avgpool/" + name, build: func(g *graph) { g.emit(g.b.AvgPool(image(g), w)) }})
 	}
 	for name, w := range map[string]engine.Window{

@@ -109,6 +109,10 @@ func poolCases() []testCase {
 		w := c.win
 		w.Ceil = c.ceil
 		cases = append(cases, testCase{name: "maxpool/" + c.name, build: func(g *graph) { g.emit(g.b.MaxPool(g.x(c.x...), w)) }})
+		// A device may differentiate the two together.
+		cases = append(cases, testCase{name: "maxpool after relu/" + c.name, build: func(g *graph) {
+			g.emit(g.b.MaxPool(g.b.Unary(engine.Relu, g.x(c.x...)), w))
+		}})
 		if c.maxOnly {
 			continue
 		}
