@@ -92,18 +92,15 @@ void nm_dropout(nm_plan *p, double rate, uint32_t threshold, uint32_t stream, co
 	// Channels-last: the factors of a sample are drawn in row-major order, (channel, place), and read across.
 	guard(p, [&] {
 		const int64_t sample = channels * plane;
-		float *scratch = p->alloc<float>(sample * p->pool.threads());
-		step(p, [=, f = k.drop_factors](const Run &r) {
+		float *scratch = p->alloc<float>(2 * sample * p->pool.threads());
+		step(p, [=, f = k.drop_factors, scale = k.drop_across](const Run &r) {
 			const int64_t samples = n / sample;
 			const int parts = nm::parts(r, samples, 2.0 * double(sample));
 			r.pool->all(parts, [&](int part) {
-				float *factor = scratch + part * sample;
+				float *factor = scratch + 2 * part * sample;
 				for (int64_t s = samples * part / parts; s < samples * (part + 1) / parts; s++) {
 					f(factor, s * sample, sample, r.seed, r.number, stream, threshold);
-					const float *from = x + s * sample;
-					float *to = y + s * sample;
-					for (int64_t q = 0; q < plane; q++)
-						for (int64_t c = 0; c < channels; c++) to[q * channels + c] = factor[c * plane + q] == 0 ? 0 : from[q * channels + c] / keep;
+					scale(factor, factor + sample, x + s * sample, y + s * sample, channels, plane, keep);
 				}
 			});
 		});

@@ -32,6 +32,7 @@ struct Kernels {
 	// words [first, first+n) of a Philox stream below the threshold are 0, the others scale.
 	void (*drop_factors)(float *factor, int64_t first, int64_t n, uint64_t seed, uint64_t step, uint32_t stream, uint32_t threshold);
 	void (*drop)(const float *x, float *y, int64_t first, int64_t n, uint64_t seed, uint64_t step, uint32_t stream, uint32_t threshold, float keep);
+	void (*drop_across)(const float *factor, float *across, const float *x, float *y, int64_t channels, int64_t plane, float keep);
 	Row row_sum, row_max, row_min, row_prod;
 	Columns col_sum, col_max, col_min, col_prod;
 	void (*moments)(const float *x, int64_t n, double out[NM_COEFS + 1]);

@@ -21,7 +21,7 @@ extern const Kernels NM_TABLE = {
 		K(tanh_grad), K(softplus_grad), K(softsign_grad), K(hard_sigmoid_grad), K(hard_swish_grad), K(thresholded_relu_grad), K(gelu_grad),
 		K(gelu_tanh_grad), K(swish_grad), K(mish_grad)},
 	{K(add), K(sub), K(mul), K(div_), K(pow_), K(max_), K(min_), K(greater), K(greater_or_equal), K(less), K(less_or_equal), K(equal)},
-	K(where), K(lerp), K(update), K(drop_factors), K(drop), K(row_sum), K(row_max), K(row_min), K(row_prod), K(col_sum), K(col_max), K(col_min),
+	K(where), K(lerp), K(update), K(drop_factors), K(drop), K(drop_across), K(row_sum), K(row_max), K(row_min), K(row_prod), K(col_sum), K(col_max), K(col_min),
 	K(col_prod), K(moments), K(softmax), K(softmax_grad), K(small_gemm), K(add_bias), K(scale_shift), K(deviations), K(norm_sums), K(norm_grad),
 	K(pool_max), K(pool_give), K(pool_square), K(pool_square_grad), K(axpy), K(to_bf16)};
 #undef K

@@ -79,3 +79,19 @@ static void drop(const float *x, float *y, int64_t first, int64_t n, uint64_t se
 		}
 	});
 }
+
+// One channels-last sample of dropout: the factors of (channel, place) go to (place, channel) in tiles, then all elements are scaled.
+static void drop_across(const float *factor, float *across, const float *x, float *y, int64_t channels, int64_t plane, float keep) {
+	constexpr int64_t tile = 16;
+	for (int64_t c0 = 0; c0 < channels; c0 += tile)
+		for (int64_t q0 = 0; q0 < plane; q0 += tile) {
+			const int64_t c1 = channels - c0 < tile ? channels : c0 + tile, q1 = plane - q0 < tile ? plane : q0 + tile;
+			for (int64_t q = q0; q < q1; q++)
+				for (int64_t c = c0; c < c1; c++) across[q * channels + c] = factor[c * plane + q];
+		}
+	const float d = keep;
+	_Pragma("GCC ivdep") for (int64_t i = 0; i < channels * plane; i++) {
+		const float v = x[i] / d;
+		y[i] = across[i] == 0 ? 0.0f : v;
+	}
+}
