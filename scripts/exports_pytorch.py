@@ -198,6 +198,56 @@ def m():
     return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 128, "epochs": 12}
 
 
+class Recurrent(nn.Module):
+    """Embeds tokens, runs an LSTM or GRU over them and classifies the mean of its outputs."""
+
+    def __init__(self, cell, **options):
+        super().__init__()
+        self.embed = nn.Embedding(20, 6)
+        self.cell = cell(6, 8, batch_first=True, **options)
+        self.fc = nn.Linear(8 * (2 if options.get("bidirectional") else 1), 3)
+
+    def forward(self, x):
+        y, _ = self.cell(self.embed(x))
+        return self.fc(y.mean(1))
+
+
+class Transformer(nn.Module):
+    """Two encoder layers over embedded tokens with learned places; the mean over the tokens is classified."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.place = nn.Parameter(torch.randn(1, 12, 8) * 0.1)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(self.encoder(self.embed(x) + self.place).mean(1))
+
+
+def tokens(model):
+    """Sequences of 12 tokens whose class is that of the most frequent third; Adam, cross-entropy."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 20, (256, 12))
+    y = np.stack([(x % 3 == k).sum(1) for k in range(3)], 1).argmax(1)
+    data = {"x_train": x[:192], "y_train": y[:192], "x_test": x[192:], "y_test": y[192:]}
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 32, "epochs": 20}
+
+
+def autoencoder():
+    """64-16-4-16-64; MSE against the input itself."""
+    model = nn.Sequential()
+    for i, (a, b) in enumerate([(64, 16), (16, 4), (4, 16), (16, 64)]):
+        model.add_module(f"fc{i}", nn.Linear(a, b))
+        model.add_module(f"act{i}", nn.Sigmoid() if i == 3 else nn.ReLU())
+    data = fixture_data.small_digits((64,))
+    data = {k: data["x" + k[1:]] for k in data}
+    return model, torch.optim.Adam(model.parameters(), lr=0.003), nn.MSELoss(), data, {"batch_size": 32, "epochs": 20}
+
+
 def write_folded(folder):
     """The CNN as people often export it, for inference: Dropout is gone and batch-norm folded into the convolutions.
 
@@ -222,6 +272,8 @@ def write_folded(folder):
 COMMITTED = {
     "pytorch_mlp": mlp, "pytorch_cnn": cnn, "pytorch_resnet": resnet, "pytorch_vgg": vgg, "pytorch_conv1d": conv1d,
     "pytorch_activations": activations, "pytorch_two_inputs": two_inputs,
+    "pytorch_lstm": lambda: tokens(Recurrent(nn.LSTM)), "pytorch_gru": lambda: tokens(Recurrent(nn.GRU, bidirectional=True)),
+    "pytorch_transformer": lambda: tokens(Transformer()), "pytorch_autoencoder": autoencoder,
 }  # fmt: skip
 ON_DEMAND = {"pytorch_m": m}
 FOLDED = "pytorch_folded"  # model.onnx alone

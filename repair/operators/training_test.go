@@ -69,6 +69,14 @@ func compareWithRuntime(m *onnx.Model, inputs map[string]data.Array, want []floa
 		for i, d := range a.Shape {
 			dims[i] = int64(d)
 		}
+		if a.Int != nil { // tokens
+			ids := make([]int64, len(a.Int))
+			for i, v := range a.Int {
+				ids[i] = int64(v)
+			}
+			feed[name] = onnx.NewInt64(name, dims, ids)
+			continue
+		}
 		feed[name] = onnx.NewFloat32(name, dims, a.AsFloat().Float)
 	}
 	out, err := session.Run(feed)

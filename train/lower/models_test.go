@@ -195,6 +195,15 @@ func TestBatch(t *testing.T) {
 			for row := range rows {
 				one := map[string]*onnx.Tensor{}
 				for name, x := range in {
+					if !x.Type.IsFloat() { // tokens
+						ids, err := x.Int64s()
+						if err != nil {
+							t.Fatal(err)
+						}
+						n := len(ids) / rows
+						one[name] = onnx.NewInt64(name, append([]int64{1}, x.Dims[1:]...), ids[row*n:(row+1)*n])
+						continue
+					}
 					v, err := x.Float32s()
 					if err != nil {
 						t.Fatal(err)
@@ -269,8 +278,14 @@ func roleByName(name string, shape []int, m *onnx.Model) Role {
 	if i := strings.LastIndexAny(name, "./"); i >= 0 {
 		stem, last = name[:i], name[i+1:]
 	}
-	norm := m.Graph.Initializer(stem+".running_mean") != nil
+	norm := m.Graph.Initializer(stem+".running_mean") != nil || strings.Contains(stem, "norm")
 	switch {
+	case strings.HasPrefix(last, "weight_ih"), strings.HasPrefix(last, "weight_hh"), last == "in_proj_weight": // recurrent layers, attention
+		return Kernel
+	case strings.HasPrefix(last, "bias_ih"), strings.HasPrefix(last, "bias_hh"), last == "in_proj_bias":
+		return Bias
+	case stem == "embed":
+		return Embedding
 	case last == "kernel", last == "weight" && len(shape) > 1:
 		return Kernel
 	case last == "gamma", last == "weight" && norm:

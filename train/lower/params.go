@@ -92,6 +92,12 @@ func (p *roles) role(q *Param, value string, perm []int, depth int) {
 			p.role(q, u.node.Output(0), perm, depth+1)
 		case "Transpose":
 			p.role(q, u.node.Output(0), transposed(perm, u.node), depth+1)
+		case "Slice": // PyTorch cuts the weights of its gates apart and joins them in ONNX's order
+			if u.index == 0 {
+				p.role(q, u.node.Output(0), perm, depth+1)
+			}
+		case "Concat":
+			p.role(q, u.node.Output(0), perm, depth+1)
 		case "Reshape", "Squeeze", "Unsqueeze", "Flatten":
 			if u.index == 0 {
 				p.role(q, u.node.Output(0), nil, depth+1)
@@ -205,7 +211,7 @@ func (q *Param) fans(u use, perm []int) {
 		area := n / max(1, dim(0)*dim(1))
 		q.FanIn, q.FanOut = dim(1)*area, dim(0)*area
 	case "RNN", "GRU", "LSTM": // directions, gates·hidden, inputs: Keras and PyTorch count the gates as outputs of one matrix
-		q.FanIn, q.FanOut = dim(2), dim(1)
+		q.FanIn, q.FanOut = dim(rank-1), dim(rank-2)
 	default: // a matrix
 		in, out := rank-2, rank-1
 		if u.node.OpType == "Gemm" && u.node.Int("transB", 0) != 0 || u.node.OpType == "MatMul" && u.index == 0 {
