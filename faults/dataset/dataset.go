@@ -14,6 +14,7 @@
 //	pairs      D6             160,    40    x [2]               y: class
 //	line       D7              80,    20    x [1]               y [1]: 5x
 //	modulo     D8            8000,  2000    x [20] of 0, 1      y [20] of 0, 1: bits of the number mod 7
+//	eyes       U*          103428, 25857    image [36,60,1], head [2]   gaze [2]          stand-in for UnityEyes
 //
 // The programs C, R and U leave a part of the training data to a validation set that trains nothing. reuters46 comes without it (the rows of
 // train_test_split(test_size=.2, random_state=42)); of cifar10 and eyes all training rows are given, because D5 trains on all of them.
@@ -53,6 +54,7 @@ var sets = map[string]set{
 	"pairs":     {synthetic: pairs},
 	"line":      {synthetic: line},
 	"modulo":    {synthetic: modulo},
+	"eyes":      {rows: eyeImages, standIn: "rendered eye images for UnityEyes"},
 }
 
 // Names lists the sets, sorted.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"netmend/data"
+	"netmend/faults/eyes"
 )
 
 // root is the folder of the real sets; it may be absent.
@@ -211,6 +212,23 @@ func TestSubsetOfMNIST(t *testing.T) {
 	}
 }
 
+func TestEyesAreRenderedAsFarAsAskedFor(t *testing.T) {
+	train, test, err := Open("eyes", "", 30, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := eyes.Set(seed, 0, 30); !reflect.DeepEqual(train, want) {
+		t.Error("the training part is not the first images")
+	}
+	if want := eyes.Set(seed, 103_428, 20); !reflect.DeepEqual(test, want) {
+		t.Error("the test part does not start behind the training part")
+	}
+	// The names by which the gaze network's inputs find their arrays.
+	if train.Inputs[0].Name != "image" || train.Inputs[1].Name != "head" || !slices.Equal(train.Inputs[0].Shape, []int{30, 36, 60, 1}) {
+		t.Errorf("inputs are %q %v and %q", train.Inputs[0].Name, train.Inputs[0].Shape, train.Inputs[1].Name)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name, root string
@@ -261,7 +279,7 @@ func TestTrainTestSplit(t *testing.T) {
 }
 
 func TestStandInsAreNamed(t *testing.T) {
-	for _, name := range []string{"reuters46", "adult", "threshold"} {
+	for _, name := range []string{"reuters46", "adult", "threshold", "eyes"} {
 		if StandIn(name) == "" {
 			t.Errorf("%s is not marked as a stand-in", name)
 		}

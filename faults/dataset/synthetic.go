@@ -1,6 +1,9 @@
 package dataset
 
-import "netmend/data"
+import (
+	"netmend/data"
+	"netmend/faults/eyes"
+)
 
 // ones is the data of D1: 10,000 rows of 128 ones (label 1), then as many of zeros (label 0); for the test 100 of each.
 func ones() (train, test data.Set) {
@@ -93,4 +96,21 @@ func threshold() (train, test data.Set) {
 		}
 	}
 	return divided(labelled([]int{1}, x, y))
+}
+
+// The rows of U's program: DeepCrime's properties_lenet.py says how many it trains on, which are four fifths of all.
+const (
+	eyesTrain = 103_428
+	eyesTest  = 25_857
+)
+
+// eyeImages renders as many rows of either part as asked for, 0 or too many: all. The test part starts behind the whole training part.
+func eyeImages(train, test int) (data.Set, data.Set) {
+	rows := func(limit, all int) int {
+		if limit == 0 {
+			return all
+		}
+		return min(limit, all)
+	}
+	return eyes.Set(seed, 0, rows(train, eyesTrain)), eyes.Set(seed, eyesTrain, rows(test, eyesTest))
 }
