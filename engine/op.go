@@ -135,7 +135,13 @@ const (
 	Reciprocal
 	Sin
 	Cos
+	Asin
 	Acos
+	Atan
+	Sinh
+	Asinh
+	Acosh // NaN below 1
+	Atanh
 	Erf
 	Affine // α·x + β
 	Clip   // min(max(x, α), β); gradient 1 inside, bounds included
@@ -179,8 +185,8 @@ const (
 	numFns
 )
 
-var fnNames = [numFns]string{"NoFn", "Neg", "Abs", "Sign", "Exp", "Log", "Sqrt", "Reciprocal", "Sin", "Cos", "Acos", "Erf", "Affine", "Clip", "Floor", "Relu",
-	"LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "ThresholdedRelu", "Gelu",
+var fnNames = [numFns]string{"NoFn", "Neg", "Abs", "Sign", "Exp", "Log", "Sqrt", "Reciprocal", "Sin", "Cos", "Asin", "Acos", "Atan", "Sinh",
+	"Asinh", "Acosh", "Atanh", "Erf", "Affine", "Clip", "Floor", "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "ThresholdedRelu", "Gelu",
 	"GeluTanh", "Swish", "Mish", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Sum",
 	"Mean", "Prod"}
 

@@ -124,7 +124,8 @@ def activations():
     a = torch.as_tensor
     table = [
         ("Neg", 0, 0, torch.neg), ("Abs", 0, 0, torch.abs), ("Exp", 0, 0, torch.exp), ("Log", 0, 0, torch.log), ("Sqrt", 0, 0, torch.sqrt),
-        ("Reciprocal", 0, 0, torch.reciprocal), ("Acos", 0, 0, torch.acos), ("Erf", 0, 0, torch.erf),
+        ("Reciprocal", 0, 0, torch.reciprocal), ("Asin", 0, 0, torch.asin), ("Acos", 0, 0, torch.acos), ("Atan", 0, 0, torch.atan),
+        ("Asinh", 0, 0, torch.asinh), ("Acosh", 0, 0, torch.acosh), ("Atanh", 0, 0, torch.atanh), ("Erf", 0, 0, torch.erf),
         ("Affine", -1.5, 0.25, lambda x: x * -1.5 + 0.25), ("Clip", -1.9, 1.4, lambda x: torch.clamp(x, -1.9, 1.4)),
         ("Relu", 0, 0, F.relu), ("LeakyRelu", 0.01, 0, lambda x: F.leaky_relu(x, 0.01)), ("Elu", 1.5, 0, lambda x: F.elu(x, 1.5)),
         ("Selu", 1.6732632423543772848, 1.0507009873554804934, F.selu), ("Celu", 1.5, 0, lambda x: F.celu(x, 1.5)),
@@ -139,7 +140,7 @@ def activations():
         yield {"name": f"{fn} {alpha:g} {beta:g}", "op": "unary", "fn": fn, "alpha": alpha, "beta": beta, "shapes": [[len(GRID)]], **record(f, [x])}
     # PyTorch's sine differs in the last digits of huge arguments, and its softsign has the gradient NaN at infinity, where the limit is 0.
     small = torch.tensor([v for v in GRID if abs(v) <= 100])
-    for fn, f in (("Sin", torch.sin), ("Cos", torch.cos), ("Softsign", F.softsign)):
+    for fn, f in (("Sin", torch.sin), ("Cos", torch.cos), ("Sinh", torch.sinh), ("Softsign", F.softsign)):
         yield {"name": fn, "op": "unary", "fn": fn, "alpha": 0, "beta": 0, "shapes": [[len(small)]], "grid": numbers(small), **record(f, [small])}
 
 

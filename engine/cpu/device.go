@@ -115,7 +115,8 @@ func (d *device) Supports(p *engine.Program, op *engine.Op) error {
 func (d *device) Close() error { return nil }
 
 var unaryCode = map[engine.Fn]C.int{engine.Neg: C.NM_NEG, engine.Abs: C.NM_ABS, engine.Sign: C.NM_SIGN, engine.Exp: C.NM_EXP, engine.Log: C.NM_LOG,
-	engine.Sqrt: C.NM_SQRT, engine.Reciprocal: C.NM_RECIPROCAL, engine.Sin: C.NM_SIN, engine.Cos: C.NM_COS, engine.Acos: C.NM_ACOS,
+	engine.Sqrt: C.NM_SQRT, engine.Reciprocal: C.NM_RECIPROCAL, engine.Sin: C.NM_SIN, engine.Cos: C.NM_COS, engine.Asin: C.NM_ASIN,
+	engine.Acos: C.NM_ACOS, engine.Atan: C.NM_ATAN, engine.Sinh: C.NM_SINH, engine.Asinh: C.NM_ASINH, engine.Acosh: C.NM_ACOSH, engine.Atanh: C.NM_ATANH,
 	engine.Erf: C.NM_ERF, engine.Affine: C.NM_AFFINE, engine.Clip: C.NM_CLIP, engine.Floor: C.NM_FLOOR, engine.Relu: C.NM_RELU,
 	engine.LeakyRelu: C.NM_LEAKY_RELU, engine.Elu: C.NM_ELU, engine.Selu: C.NM_SELU, engine.Celu: C.NM_CELU, engine.Sigmoid: C.NM_SIGMOID,
 	engine.Tanh: C.NM_TANH, engine.Softplus: C.NM_SOFTPLUS, engine.Softsign: C.NM_SOFTSIGN, engine.HardSigmoid: C.NM_HARD_SIGMOID,

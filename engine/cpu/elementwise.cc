@@ -6,11 +6,11 @@
 
 using nm::Run;
 
-// cost of a function per element in nanoseconds, roughly: polynomials vectorise, the library's sin, cos, acos and pow do not.
+// cost of a function per element in nanoseconds, roughly: polynomials vectorise, the library's sin, cos and pow do not.
 static double unary_cost(int fn) {
 	switch (fn) {
-	case NM_SIN: case NM_COS: case NM_ACOS: return 15;
-	case NM_EXP: case NM_LOG: case NM_ERF: case NM_ELU: case NM_SELU: case NM_CELU: case NM_SIGMOID: case NM_TANH: case NM_SOFTPLUS: case NM_GELU:
+	case NM_SIN: case NM_COS: return 15;
+	case NM_ASIN: case NM_ACOS: case NM_ATAN: case NM_SINH: case NM_ASINH: case NM_ACOSH: case NM_ATANH: case NM_EXP: case NM_LOG: case NM_ERF: case NM_ELU: case NM_SELU: case NM_CELU: case NM_SIGMOID: case NM_TANH: case NM_SOFTPLUS: case NM_GELU:
 	case NM_GELU_TANH: case NM_SWISH: case NM_MISH: return 1.5;
 	}
 	return 0.3;

@@ -13,11 +13,11 @@ namespace NM_ISA {
 #define K(f) NM_ISA::f
 extern const Kernels NM_TABLE = {
 	NM_NAME,
-	{K(neg), K(abs_), K(sign), K(exp_), K(log_), K(sqrt_), K(reciprocal), K(sin_), K(cos_), K(acos_), K(erf_), K(affine), K(clip), K(floor_), K(relu),
-		K(leaky_relu), K(elu), K(selu), K(celu), K(sigmoid), K(tanh_), K(softplus), K(softsign), K(hard_sigmoid), K(hard_swish), K(thresholded_relu),
+	{K(neg), K(abs_), K(sign), K(exp_), K(log_), K(sqrt_), K(reciprocal), K(sin_), K(cos_), K(asin_), K(acos_), K(atan_),
+		K(sinh_), K(asinh_), K(acosh_), K(atanh_), K(erf_), K(affine), K(clip), K(floor_), K(relu), K(leaky_relu), K(elu), K(selu), K(celu), K(sigmoid), K(tanh_), K(softplus), K(softsign), K(hard_sigmoid), K(hard_swish), K(thresholded_relu),
 		K(gelu), K(gelu_tanh), K(swish), K(mish)},
-	{K(neg_grad), K(abs_grad), nullptr, K(exp_grad), K(log_grad), K(sqrt_grad), K(reciprocal_grad), K(sin_grad), K(cos_grad), K(acos_grad), K(erf_grad),
-		K(affine_grad), K(clip_grad), nullptr, K(relu_grad), K(leaky_relu_grad), K(elu_grad), K(selu_grad), K(celu_grad), K(sigmoid_grad),
+	{K(neg_grad), K(abs_grad), nullptr, K(exp_grad), K(log_grad), K(sqrt_grad), K(reciprocal_grad), K(sin_grad), K(cos_grad), K(asin_grad), K(acos_grad), K(atan_grad),
+		K(sinh_grad), K(asinh_grad), K(acosh_grad), K(atanh_grad), K(erf_grad), K(affine_grad), K(clip_grad), nullptr, K(relu_grad), K(leaky_relu_grad), K(elu_grad), K(selu_grad), K(celu_grad), K(sigmoid_grad),
 		K(tanh_grad), K(softplus_grad), K(softsign_grad), K(hard_sigmoid_grad), K(hard_swish_grad), K(thresholded_relu_grad), K(gelu_grad),
 		K(gelu_tanh_grad), K(swish_grad), K(mish_grad)},
 	{K(add), K(sub), K(mul), K(div_), K(pow_), K(max_), K(min_), K(greater), K(greater_or_equal), K(less), K(less_or_equal), K(equal)},

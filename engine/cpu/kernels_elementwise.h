@@ -11,10 +11,10 @@ static void roots(double *v, int64_t n) {
 	for (; i + ROOTS_D <= n; i += ROOTS_D) ROOT_D(v + i);
 	for (; i < n; i++) v[i] = sqrt(v[i]);
 }
+constexpr int64_t root_block = 512; // stays in the first-level cache
 static void sqrt_(const float *x, float *y, int64_t n, double, double) {
-	constexpr int64_t block = 512; // stays in the first-level cache
-	for (int64_t at = 0; at < n; at += block) {
-		const int64_t m = n - at < block ? n - at : block;
+	for (int64_t at = 0; at < n; at += root_block) {
+		const int64_t m = n - at < root_block ? n - at : root_block;
 		for (int64_t i = 0; i < m; i++) y[at + i] = x[at + i];
 		roots(y + at, m);
 	}
@@ -36,6 +36,40 @@ static void sqrt_(const float *x, float *y, int64_t n, double, double) {
 		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) { \
 			const double x = double(x_[i]); \
 			y_[i] = float(expr); \
+		} \
+	}
+// UNARY_ROOT and GRAD_ROOT: expr uses root, the square root of radicand; the roots are taken of a block at a time, in registers.
+#define UNARY_ROOT(name, radicand, expr) \
+	static void name(const float *x_, float *y_, int64_t n, double, double) { \
+		double roots_[root_block]; \
+		for (int64_t at = 0; at < n; at += root_block) { \
+			const int64_t m = n - at < root_block ? n - at : root_block; \
+			_Pragma("GCC ivdep") for (int64_t i = 0; i < m; i++) { \
+				const double x = double(x_[at + i]); \
+				roots_[i] = (radicand); \
+			} \
+			roots(roots_, m); \
+			_Pragma("GCC ivdep") for (int64_t i = 0; i < m; i++) { \
+				const double x = double(x_[at + i]), root = roots_[i]; \
+				(void)x; \
+				y_[at + i] = float(expr); \
+			} \
+		} \
+	}
+#define GRAD_ROOT(name, radicand, expr) \
+	static void name(const float *dy_, const float *r_, float *dx_, int64_t n, double, double) { \
+		double roots_[root_block]; \
+		for (int64_t at = 0; at < n; at += root_block) { \
+			const int64_t m = n - at < root_block ? n - at : root_block; \
+			_Pragma("GCC ivdep") for (int64_t i = 0; i < m; i++) { \
+				const double r = double(r_[at + i]); \
+				roots_[i] = (radicand); \
+			} \
+			roots(roots_, m); \
+			_Pragma("GCC ivdep") for (int64_t i = 0; i < m; i++) { \
+				const double d = double(dy_[at + i]), root = roots_[i]; \
+				dx_[at + i] = float(expr); \
+			} \
 		} \
 	}
 // r is the function's output or input, see Fn.GradFromOutput.
@@ -76,7 +110,16 @@ UNARY_DOUBLE(exp_, exp_d(x))
 UNARY_DOUBLE(log_, log_d(x))
 UNARY_DOUBLE(sin_, sin(x))
 UNARY_DOUBLE(cos_, cos(x))
-UNARY_DOUBLE(acos_, acos(x))
+// asin x = atan(x/sqrt((1-x)(1+x))); acos x = 2·atan(sqrt((1-x)/(1+x))). Outside -1..1 the root is NaN.
+UNARY_ROOT(asin_, (1.0 - x) * (1.0 + x), atan_d(x / root))
+UNARY_ROOT(acos_, (1.0 - x) / (1.0 + x), 2.0 * atan_d(root))
+UNARY_DOUBLE(atan_, atan_d(x))
+UNARY_DOUBLE(sinh_, sinh_d(x))
+// asinh |x| = log(|x| + sqrt(x²+1)) and acosh x = log(x + sqrt(x²-1)) as log(1+…), so that nothing cancels near 0 and 1; sqrt(x²+1)-1 is
+// x²/(1+sqrt(x²+1)) there.
+UNARY_ROOT(asinh_, FMA(x, x, 1.0), copysign(log1p_any(fabs(x) + (fabs(x) < 1.0 ? x * x / (1.0 + root) : root - 1.0)), x))
+UNARY_ROOT(acosh_, x < 1.0 ? NAN : (x - 1.0) * (x + 1.0), log1p_any((x - 1.0) + root))
+UNARY_DOUBLE(atanh_, atanh_d(x))
 UNARY_DOUBLE(erf_, erf_d(x))
 UNARY_DOUBLE(elu, x < 0 ? a * expm1_d(x) : x)
 UNARY_DOUBLE(selu, b *(x > 0 ? x : a * expm1_d(x)))
@@ -107,7 +150,13 @@ GRAD_DOUBLE(sqrt_grad, d *(0.5 / r))
 GRAD_DOUBLE(reciprocal_grad, d *(-r * r))
 GRAD_DOUBLE(sin_grad, d *cos(r))
 GRAD_DOUBLE(cos_grad, d *-sin(r))
-GRAD_DOUBLE(acos_grad, d *(-1.0 / sqrt((1.0 - r) * (1.0 + r))))
+GRAD_ROOT(asin_grad, (1.0 - r) * (1.0 + r), d * (1.0 / root))
+GRAD_ROOT(acos_grad, (1.0 - r) * (1.0 + r), d * (-1.0 / root))
+GRAD_DOUBLE(atan_grad, d *(1.0 / FMA(r, r, 1.0)))
+GRAD_DOUBLE(sinh_grad, d *cosh_d(r))
+GRAD_ROOT(asinh_grad, FMA(r, r, 1.0), d * (1.0 / root))
+GRAD_ROOT(acosh_grad, (r - 1.0) * (r + 1.0), d * (1.0 / root))
+GRAD_DOUBLE(atanh_grad, d *(1.0 / ((1.0 - r) * (1.0 + r))))
 GRAD_DOUBLE(erf_grad, d *(two_over_sqrt_pi * exp_d(-r * r)))
 GRAD_DOUBLE(affine_grad, d *a)
 GRAD_FLOAT(clip_grad, r >= a && r <= b ? d : 0.0f)

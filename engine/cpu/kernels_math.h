@@ -64,10 +64,17 @@ static inline double expm1_d(double x) {
 	return fabs(x) < 1e-4 ? FMA(x * x, FMA(x, 1.0 / 6, 0.5), x) : e;
 }
 
-// log(1+x) for x >= 0, x <= 1: below 1e-5 the series.
+// log(1+x) for x >= 0: below 1e-5 the series.
 static inline double log1p_d(double x) {
 	double l = log_positive(1.0 + x);
 	return x < 1e-5 ? FMA(x * x, FMA(x, 1.0 / 3, -0.5), x) : l;
+}
+
+// The same where x may be infinite or NaN.
+static inline double log1p_any(double x) {
+	double l = log1p_d(x);
+	l = x == INFINITY ? x : l;
+	return x != x ? x : l;
 }
 
 static inline double sigmoid_d(double x) { return 1.0 / (1.0 + exp_d(-x)); }
@@ -77,6 +84,47 @@ static inline double tanh_d(double x) {
 	double e = expm1_d(-2.0 * a);
 	double t = -e / (e + 2.0);
 	return x < 0.0 ? -t : (x == 0.0 ? x : t);
+}
+
+// sinh and cosh: with e = exp|x|-1, sinh |x| = (e + e/(e+1))/2, which does not cancel near 0. 100 stands for all that is beyond float's range.
+static inline double sinh_d(double x) {
+	double a = fabs(x);
+	double e = expm1_d(a > 100.0 ? 100.0 : a);
+	return copysign(0.5 * (e + e / (e + 1.0)), x);
+}
+
+static inline double cosh_d(double x) {
+	double e = exp_d(fabs(x));
+	return 0.5 * (e + 1.0 / e);
+}
+
+// atanh |x| = log(1 + 2|x|/(1-|x|))/2.
+static inline double atanh_d(double x) {
+	double a = fabs(x);
+	double l = 0.5 * log1p_any(2.0 * a / (1.0 - a));
+	return copysign(a > 1.0 ? NAN : l, x);
+}
+
+// atan: |x| is taken to 0..0.66 by atan x = π/2 - atan(1/x) and atan x = π/4 + atan((x-1)/(x+1)); there Moshier's rational function
+// (Cephes 2.8, atan.c), off by 2e-16.
+static inline double atan_d(double x) {
+	double a = fabs(x);
+	bool far = a > 2.41421356237309504880, mid = a > 0.66; // far: beyond tan(3π/8)
+	double num = far ? -1.0 : (mid ? a - 1.0 : a);
+	double den = far ? a : (mid ? a + 1.0 : 1.0);
+	double base = far ? 1.57079632679489661923 : (mid ? 0.785398163397448309616 : 0.0);
+	double t = num / den, z = t * t;
+	double p = -8.750608600031904122785e-01;
+	p = FMA(p, z, -1.615753718733365076637e+01);
+	p = FMA(p, z, -7.500855792314704667340e+01);
+	p = FMA(p, z, -1.228866684490136173410e+02);
+	p = FMA(p, z, -6.485021904942025371773e+01);
+	double q = z + 2.485846490142306297962e+01;
+	q = FMA(q, z, 1.650270098316988542046e+02);
+	q = FMA(q, z, 4.328810604912902668951e+02);
+	q = FMA(q, z, 4.853903996359136964868e+02);
+	q = FMA(q, z, 1.945506571482613964425e+02);
+	return copysign(base + FMA(t, z * p / q, t), x);
 }
 
 static inline double softplus_d(double x) {

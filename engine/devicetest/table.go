@@ -20,7 +20,8 @@ func table() []testCase {
 type domain struct{ alpha, beta, lo, hi float64 }
 
 var domains = map[engine.Fn]domain{
-	engine.Log: {0, 0, 0.1, 3}, engine.Sqrt: {0, 0, 0.1, 3}, engine.Reciprocal: {0, 0, 0.3, 3}, engine.Acos: {0, 0, -0.9, 0.9},
+	engine.Log: {0, 0, 0.1, 3}, engine.Sqrt: {0, 0, 0.1, 3}, engine.Reciprocal: {0, 0, 0.3, 3}, engine.Asin: {0, 0, -0.9, 0.9},
+	engine.Acos: {0, 0, -0.9, 0.9}, engine.Acosh: {0, 0, 1.1, 4}, engine.Atanh: {0, 0, -0.9, 0.9},
 	engine.Affine: {-1.5, 0.25, -4, 4}, engine.Clip: {-1.2, 2.1, -4, 4}, engine.LeakyRelu: {0.01, 0, -4, 4}, engine.Elu: {1.5, 0, -4, 4},
 	engine.Selu: {1.67326324235437728, 1.05070098735548049, -4, 4}, engine.Celu: {1.5, 0, -4, 4}, engine.HardSigmoid: {0.2, 0.5, -4, 4},
 	engine.ThresholdedRelu: {0.7, 0, -4, 4}, engine.Swish: {1.3, 0, -4, 4},

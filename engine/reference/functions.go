@@ -45,8 +45,20 @@ func value(fn engine.Fn, alpha, beta float64) func(x float64) float64 {
 		return math.Sin
 	case engine.Cos:
 		return math.Cos
+	case engine.Asin:
+		return math.Asin
 	case engine.Acos:
 		return math.Acos
+	case engine.Atan:
+		return math.Atan
+	case engine.Sinh:
+		return math.Sinh
+	case engine.Asinh:
+		return math.Asinh
+	case engine.Acosh:
+		return math.Acosh
+	case engine.Atanh:
+		return math.Atanh
 	case engine.Erf:
 		return math.Erf
 	case engine.Affine:
@@ -134,8 +146,20 @@ func slope(fn engine.Fn, alpha, beta float64) func(r float64) float64 {
 		return math.Cos
 	case engine.Cos:
 		return func(x float64) float64 { return -math.Sin(x) }
+	case engine.Asin:
+		return func(x float64) float64 { return 1 / math.Sqrt((1-x)*(1+x)) }
 	case engine.Acos:
 		return func(x float64) float64 { return -1 / math.Sqrt((1-x)*(1+x)) }
+	case engine.Atan:
+		return func(x float64) float64 { return 1 / (1 + x*x) }
+	case engine.Sinh:
+		return math.Cosh
+	case engine.Asinh:
+		return func(x float64) float64 { return 1 / math.Hypot(1, x) }
+	case engine.Acosh:
+		return func(x float64) float64 { return 1 / math.Sqrt((x-1)*(x+1)) }
+	case engine.Atanh:
+		return func(x float64) float64 { return 1 / ((1 - x) * (1 + x)) }
 	case engine.Erf:
 		return func(x float64) float64 { return twoOverSqrtPi * math.Exp(-x*x) }
 	case engine.Affine:

@@ -158,13 +158,15 @@ func TestGradients(t *testing.T) {
 
 func (cases *gradientCases) elementwise() {
 	add := cases.add
-	for _, op := range []string{"Neg", "Abs", "Exp", "Reciprocal", "Sin", "Cos", "Tan", "Cosh", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign",
+	for _, op := range []string{"Neg", "Abs", "Exp", "Reciprocal", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh", "Asinh", "Erf", "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign",
 		"HardSwish", "Mish", "LeakyRelu", "Elu", "Celu", "ThresholdedRelu", "Swish", "Selu", "HardSigmoid", "Gelu", "Shrink", "Identity"} {
 		add(op, node(op), []int{2, 5})
 	}
 	add("Log", node("Log"), []int{2, 5}).positive = true
 	add("Sqrt", node("Sqrt"), []int{2, 5}).positive = true
-	add("Acos", node("Acos"), []int{2, 3})
+	for _, op := range []string{"Asin", "Acos", "Atanh"} {
+		add(op, node(op), []int{2, 3})
+	}
 	add("Gelu tanh", node("Gelu", onnx.String("approximate", "tanh")), []int{2, 5})
 	add("PRelu", nodeOf("PRelu", 2), []int{2, 3, 2}, []int{3, 1})
 	add("Softmax", node("Softmax", onnx.Int("axis", 1)), []int{2, 3, 2})
@@ -175,6 +177,9 @@ func (cases *gradientCases) elementwise() {
 	add("Div", nodeOf("Div", 2), []int{2, 3}, []int{2, 1}).positive = true
 	add("Pow", nodeOf("Pow", 2), []int{2, 3}, []int{3}).positive = true
 	bounds := onnx.NewNode("Constant", "lo", nil, []string{"lo"}, onnx.Float("value_float", -0.4))
+	two := onnx.NewNode("Constant", "two", nil, []string{"two"}, onnx.Float("value_float", 2))
+	*cases = append(*cases, gradientCase{name: "Acosh", shapes: [][]int{{2, 3}}, nodes: []*onnx.Node{two,
+		onnx.NewNode("Add", "add", []string{"x0", "two"}, []string{"v"}), onnx.NewNode("Acosh", "acosh", []string{"v"}, []string{"y"})}})
 	*cases = append(*cases, gradientCase{name: "Clip", shapes: [][]int{{2, 5}},
 		nodes: []*onnx.Node{bounds, onnx.NewNode("Clip", "clip", []string{"x0", "lo"}, []string{"y"})}})
 	for _, c := range []struct {
