@@ -355,5 +355,5 @@ func refusedOp(err error) string {
 	return op
 }
 
-func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 0.95) }
+func TestOfficialNodeTests(t *testing.T)  { conformance(t, "onnx-node-tests.tar.xz", 0.979) }
 func TestOfficialModelTests(t *testing.T) { conformance(t, "onnx-model-tests.tar.xz", 1) }

@@ -138,6 +138,18 @@ func (cases *gradientCases) images() {
 	}
 	cases.add("GridSample 3-D", nodeOf("GridSample", 2, onnx.Int("align_corners", 1)), []int{2, 1, 2, 3, 2}, []int{2, 1, 2, 1, 3})
 	cases.with("AffineGrid", named("AffineGrid", []string{"x0", "i"}), []*onnx.Tensor{onnx.NewInt64("i", []int64{4}, []int64{2, 1, 2, 3})}, []int{2, 2, 3})
+	rois := onnx.NewFloat32("r", []int64{3, 4}, []float32{0.4, 0.7, 3.1, 2.9, -1.2, -0.6, 2.2, 5, 2, 2, 1, 1})
+	for _, mode := range []string{"avg", "max"} {
+		cases.with("RoiAlign "+mode, named("RoiAlign", []string{"x0", "r", "i"}, onnx.String("mode", mode), onnx.Int("output_height", 2),
+			onnx.Int("output_width", 2), onnx.Int("sampling_ratio", 2)), []*onnx.Tensor{rois, onnx.NewInt64("i", []int64{3}, []int64{0, 1, 1})}, []int{2, 2, 4, 4})
+	}
+	window := []*onnx.Attribute{onnx.Ints("kernel_shape", 2, 2), onnx.Ints("strides", 2, 2)}
+	*cases = append(*cases, gradientCase{name: "MaxUnpool", shapes: [][]int{{2, 2, 4, 4}}, nodes: []*onnx.Node{
+		onnx.NewNode("MaxPool", "pool", []string{"x0"}, []string{"p", "i"}, window...), onnx.NewNode("MaxUnpool", "unpool", []string{"p", "i"}, []string{"y"}, window...)}})
+	cases.with("MaxUnpool constant", named("MaxUnpool", []string{"x0", "i", "s"}, window...), []*onnx.Tensor{
+		onnx.NewInt64("i", []int64{1, 1, 2, 2}, []int64{5, 7, 13, 15}), onnx.NewInt64("s", []int64{4}, []int64{1, 1, 5, 5})}, []int{1, 1, 2, 2})
+	cases.add("Det", node("Det"), []int{2, 4, 4})
+	cases.add("Det of one", node("Det"), []int{1, 1})
 	cases.add("DFT", node("DFT"), []int{2, 5, 1})
 	cases.add("DFT complex inverse", node("DFT", onnx.Int("inverse", 1)), []int{2, 4, 2})
 	cases.with("STFT", named("STFT", []string{"x0", "i", "x1"}), []*onnx.Tensor{onnx.NewInt64("i", nil, []int64{2})}, []int{2, 9, 1}, []int{4})

@@ -2,14 +2,15 @@ package lower
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"netmend/engine"
 	"netmend/onnx"
 )
 
-// linear are the matrix products.
-var linear = map[string]lowering{"Gemm": lowerGemm, "MatMul": lowerMatMul}
+// linear are the matrix products and determinants.
+var linear = map[string]lowering{"Gemm": lowerGemm, "MatMul": lowerMatMul, "Det": lowerDet}
 
 // lowerGemm is alpha·A'·B' + beta·C, where A' is A or its transpose. A vector C without factors goes into the product as its bias.
 func lowerGemm(e *env, n *onnx.Node) error {
@@ -93,4 +94,53 @@ func lowerMatMul(e *env, n *onnx.Node) error {
 		s = slices.Delete(s, row, row+1)
 	}
 	return e.setTensor(0, e.Reshape(y, s))
+}
+
+const maxDet = 8 // rows of Det's matrices: n·2^(n-1) products each
+
+// lowerDet is the determinant of the matrices of the last two axes by Laplace's expansion: the minors of the first k rows, one for every set
+// of k columns, are sums over the minors of the first k-1. Nothing is divided, so that singular matrices have gradients too.
+func lowerDet(e *env, _ *onnx.Node) error {
+	x, err := e.inFloat(0)
+	if err != nil {
+		return err
+	}
+	s := e.Shape(x)
+	if len(s) < 2 || s[len(s)-1] != s[len(s)-2] || s[len(s)-1] < 1 || s[len(s)-1] > maxDet {
+		return fmt.Errorf("input has shape %v, wants square matrices of 1 to %d rows", s, maxDet)
+	}
+	n, lead := s[len(s)-1], s[:len(s)-2]
+	count := engine.Len(lead)
+	rows := e.Reshape(x, []int{count, n, n})
+	row := func(k int) value { return e.floats(e.Reshape(e.take(rows, 1, k, 1, 1), []int{count, n})) }
+	minors := row(0) // (count, sets)
+	place := make(map[uint]int)
+	for j := range n {
+		place[1<<j] = j
+	}
+	for k := 1; k < n; k++ {
+		var columns, rest []int
+		var signs []float64
+		next := make(map[uint]int)
+		for set := uint(0); set < 1<<n; set++ {
+			if bits.OnesCount(set) != k+1 {
+				continue
+			}
+			next[set] = len(next)
+			sign := 1 - 2*float64(k%2)
+			for j := range n {
+				if set>>j&1 != 0 {
+					columns, rest, signs = append(columns, j), append(rest, place[set&^(1<<j)]), append(signs, sign)
+					sign = -sign
+				}
+			}
+		}
+		terms := e.mul(e.mul(e.gatherInts(row(k), columns, 1), e.gatherInts(minors, rest, 1)), hostValue(floatConstant([]int{len(signs)}, signs...)))
+		sum := e.Reduce(engine.Sum, e.Reshape(e.device(terms), []int{count, len(next), k + 1}), false, 2)
+		if e.Err() != nil {
+			return e.Err()
+		}
+		minors, place = e.floats(sum), next
+	}
+	return e.setTensor(0, e.Reshape(e.device(minors), lead))
 }

@@ -179,7 +179,7 @@ type lowering func(e *env, n *onnx.Node) error
 
 // lowerings are the operators of the default domain. It is filled by the files of the families.
 var lowerings = merge(elementwise, activations, linear, convolutions, pools, normalisations, shapes, indexing, reductions, constants, scatters, losses, resizes, sums,
-	signals, samples, sequences, recurrent, attention)
+	signals, samples, sequences, recurrent, attention, ngrams)
 
 func merge(families ...map[string]lowering) map[string]lowering {
 	all := make(map[string]lowering)

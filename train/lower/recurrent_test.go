@@ -2,12 +2,9 @@ package lower
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
-	"netmend/engine/reference"
 	"netmend/onnx"
-	"netmend/onnx/ort"
 )
 
 // recurrentCase is a recurrent node over x (5 steps, 3 rows, 2 inputs) with 4 hidden units.
@@ -117,46 +114,13 @@ func TestRecurrentGradients(t *testing.T) {
 
 // TestRecurrentLikeONNXRuntime compares all outputs.
 func TestRecurrentLikeONNXRuntime(t *testing.T) {
-	if _, err := ort.FindLibrary(); err != nil {
-		t.Skip(err)
-	}
-	if err := ort.Open(""); err != nil {
-		t.Skip(err)
-	}
 	for _, c := range recurrentCases() {
 		t.Run(c.op+"/"+c.name, func(t *testing.T) {
 			if c.notORT != "" {
 				t.Skip(c.notORT)
 			}
 			m, _, _ := c.model()
-			in := inputTensors(t, m, 0, false)
-			values, shapes, err := (&runner{model: m, inputs: in, device: reference.New()}).run(func(*onnx.Tensor) bool { return false })
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := ort.NewSession(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			want, err := s.Run(in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, w := range want {
-				k, err := tensorConstant(w)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !slices.Equal(shapes[name], k.shape) {
-					t.Fatalf("%s has shape %v, ONNX Runtime's %v", name, shapes[name], k.shape)
-				}
-				for i, x := range k.toFloats() {
-					if !closeEnough(values[name][i], x, 1e-5, 1e-6) {
-						t.Fatalf("%s: element %d is %v, ONNX Runtime's %v", name, i, values[name][i], x)
-					}
-				}
-			}
+			likeONNXRuntime(t, m, inputTensors(t, m, 0, false))
 		})
 	}
 }

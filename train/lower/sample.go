@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // samples read images at places that depend on data.
-var samples = map[string]lowering{"GridSample": lowerGridSample, "AffineGrid": lowerAffineGrid}
+var samples = map[string]lowering{"GridSample": lowerGridSample, "AffineGrid": lowerAffineGrid, "RoiAlign": lowerRoiAlign}
 
 // tap is a neighbour of every sampling place along one axis: its index (whole floats inside the axis) and its weight.
 type tap struct{ index, weight engine.TensorID }
@@ -200,4 +201,108 @@ func lowerAffineGrid(e *env, n *onnx.Node) error {
 	y := e.MatMul(e.Broadcast(e.Reshape(e.device(hostValue(base)), append([]int{1}, base.shape...)), append([]int{size[0]}, base.shape...)), theta,
 		engine.None, false, true)
 	return e.setTensor(0, e.Reshape(y, slices.Concat(size[:1], size[2:], []int{rank})))
+}
+
+// lowerRoiAlign pools regions of x (N, C, H, W) into output_height x output_width bins of sampling_ratio² interpolated samples (He et al.
+// 2017, Mask R-CNN, section 3). rois (R, 4) are x1, y1, x2, y2, batch_indices (R) their images. Mode max takes the largest of the samples'
+// weighted corners, as ONNX Runtime does. Nothing flows back to the regions, as in torchvision.
+func lowerRoiAlign(e *env, n *onnx.Node) error {
+	x, err := e.inFloat(0)
+	if err != nil {
+		return err
+	}
+	rois, err := e.inFloat(1)
+	if err != nil {
+		return err
+	}
+	image, err := e.arg(2)
+	if err != nil {
+		return err
+	}
+	s, regions := e.Shape(x), e.Shape(rois)
+	if len(s) != 4 || len(regions) != 2 || regions[1] != 4 || !slices.Equal(e.shape(image), regions[:1]) || engine.Len(s) == 0 {
+		return fmt.Errorf("regions %v of images %v do not fit %v", regions, e.shape(image), s)
+	}
+	if s[0]*s[2]*s[3] > maxExact {
+		return fmt.Errorf("an index into %d places is not exact in float32", s[0]*s[2]*s[3])
+	}
+	r := &regionSampler{env: e, rois: e.Detach(rois), scale: float64(n.Float("spatial_scale", 1))}
+	switch mode := n.String("coordinate_transformation_mode", "half_pixel"); {
+	case mode == "half_pixel" && e.opset >= 16:
+		r.half = true
+	case mode != "half_pixel" && mode != "output_half_pixel":
+		return fmt.Errorf("coordinate_transformation_mode %q is unknown: half_pixel or output_half_pixel", mode)
+	}
+	h, w := clampInt(n.Int("output_height", 1)), clampInt(n.Int("output_width", 1))
+	r.samples = clampInt(n.Int("sampling_ratio", 0))
+	if r.samples == 0 {
+		return errors.New("sampling_ratio 0, whose samples depend on the regions' sizes, is not supported: export with a sampling ratio")
+	}
+	k := r.samples
+	if h < 1 || w < 1 || k < 1 || max(h, w, k) > 1<<10 || checkSize([]int{regions[0], h * k, w * k, s[1]}) != nil {
+		return fmt.Errorf("%d x %d bins of %d x %d samples of %v are not possible", h, w, k, k, regions)
+	}
+	down, across := r.corners(1, s[2], h), r.corners(0, s[3], w)
+	start := e.reshape(e.affine(e.indexFloats(image), float64(s[2]*s[3]), 0), []int{regions[0], 1, 1})
+	pixels := e.Reshape(e.Transpose(x, 0, 2, 3, 1), []int{s[0] * s[2] * s[3], s[1]})
+	y := engine.None
+	for _, a := range down {
+		for _, b := range across {
+			rows, columns := []int{regions[0], h * k, 1}, []int{regions[0], 1, w * k}
+			index := e.Add(e.Affine(e.Reshape(a.index, rows), float64(s[3]), 0), e.Reshape(b.index, columns))
+			index = e.Cast(e.Add(index, e.deviceFloat(start)), engine.Int)
+			weight := e.Mul(e.Reshape(a.weight, rows), e.Reshape(b.weight, columns))
+			part := e.Mul(e.Gather(pixels, index, 0), e.Reshape(weight, []int{regions[0], h * k, w * k, 1}))
+			switch {
+			case y == engine.None:
+				y = part
+			case n.String("mode", "avg") == "max":
+				y = e.Binary(engine.Max, y, part)
+			default:
+				y = e.Add(y, part)
+			}
+		}
+	}
+	fn := engine.Mean
+	if mode := n.String("mode", "avg"); mode == "max" {
+		fn = engine.Max
+	} else if mode != "avg" {
+		return fmt.Errorf("mode %q is unknown: avg or max", mode)
+	}
+	y = e.Reduce(fn, e.Reshape(y, []int{regions[0], h, k, w, k, s[1]}), false, 2, 4)
+	return e.setTensor(0, e.Transpose(y, 0, 3, 1, 2))
+}
+
+// regionSampler turns regions into sampling places.
+type regionSampler struct {
+	*env
+	rois    engine.TensorID
+	scale   float64
+	half    bool // pixels' centres lie at their numbers: coordinates are half a pixel less
+	samples int
+}
+
+// corners are the two neighbours of every sampling place (R, bins·samples) along an axis of d pixels, whose coordinates the regions give in
+// columns c and c+2. Places more than a pixel outside weigh nothing, those in between are moved to the border.
+func (r *regionSampler) corners(c, d, bins int) []tap {
+	offset := 0.0
+	if r.half {
+		offset = -0.5
+	}
+	from, to := r.Affine(r.take(r.rois, 1, c, 1, 1), r.scale, offset), r.Affine(r.take(r.rois, 1, c+2, 1, 1), r.scale, offset)
+	length := r.Sub(to, from)
+	if !r.half { // at least a pixel
+		length = r.Binary(engine.Max, length, r.Scalar(1))
+	}
+	share := floatConstant([]int{1, bins * r.samples}, make([]float64, bins*r.samples)...)
+	for k := range share.f {
+		share.f[k] = (float64(k) + 0.5) / float64(bins*r.samples)
+	}
+	p := r.Add(from, r.Mul(length, r.device(hostValue(share))))
+	inside := r.Mul(r.Binary(engine.GreaterOrEqual, p, r.Scalar(-1)), r.Binary(engine.LessOrEqual, p, r.Scalar(float64(d))))
+	p = r.Unary(engine.Clip, p, 0, float64(d-1))
+	low := r.Unary(engine.Floor, p)
+	high := r.Unary(engine.Clip, r.Affine(low, 1, 1), 0, float64(d-1))
+	f := r.Sub(p, low)
+	return []tap{{low, r.Mul(inside, r.Affine(f, -1, 1))}, {high, r.Mul(inside, f)}}
 }
