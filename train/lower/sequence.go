@@ -158,79 +158,38 @@ func lowerCausalConv(e *env, n *onnx.Node) error {
 
 const maxRecurrence = 4096 // steps that LinearAttention unrolls
 
+// recurrence is a LinearAttention node: its update rule, its inputs and their sizes.
+type recurrence struct {
+	*env
+	gated, delta                          bool
+	in                                    [6]engine.TensorID // query, key, value, past state, decay, beta
+	batch, length, queries, heads, dk, dv int
+}
+
 // lowerLinearAttention runs the recurrence of the update rule over a state S (batch, heads, d_k, d_v), one step after another:
 // S = exp(g)·S (gated rules), then S += k ⊗ v, or k ⊗ b·(v - Sᵀk) (delta rules), and the output is scale·Sᵀq.
 func lowerLinearAttention(e *env, n *onnx.Node) error {
-	rule := n.String("update_rule", "gated_delta")
-	gated, delta := rule == "gated" || rule == "gated_delta", rule == "delta" || rule == "gated_delta"
-	if !gated && !delta && rule != "linear" {
-		return fmt.Errorf("update_rule %q is unknown: linear, gated, delta or gated_delta", rule)
-	}
-	var in [6]engine.TensorID // query, key, value, past state, decay, beta
-	for i := range in {
-		var err error
-		if in[i], err = e.inFloat(i); err != nil {
-			return err
-		}
-		if i < 3 && len(e.Shape(in[i])) != 3 {
-			return fmt.Errorf("input %d has shape %v, wants 3 dimensions", i, e.Shape(in[i]))
-		}
-	}
-	if gated && in[4] == engine.None || delta && in[5] == engine.None {
-		return fmt.Errorf("update_rule %q lacks its decay or beta", rule)
-	}
-	s := e.Shape(in[0])
-	batch, length := s[0], s[1]
-	queries, heads := clampInt(n.Int("q_num_heads", 0)), clampInt(n.Int("kv_num_heads", 0))
-	if heads < 1 || queries < heads || queries > 1<<16 || queries%heads != 0 || s[2]%queries != 0 || length < 1 || length > maxRecurrence {
-		return fmt.Errorf("%d query and %d key heads over %v are not possible", queries, heads, s)
-	}
-	dk, dv, shared := s[2]/queries, e.Shape(in[2])[2]/heads, queries/heads
-	// split takes x (batch, length, parts·size) apart for step t: (batch, parts, rows, columns).
-	split := func(x engine.TensorID, t int, shape ...int) engine.TensorID {
-		part := e.take(x, 1, t, 1, 1)
-		if e.Err() == nil && engine.Len(e.Shape(part)) != engine.Len(shape) {
-			return e.Fail(fmt.Errorf("%v does not fit %d heads of %d and %d", e.Shape(x), heads, dk, dv))
-		}
-		return e.Reshape(part, shape)
-	}
-	for i := 1; i < 3; i++ {
-		if x := e.Shape(in[i]); x[0] != batch || x[1] != length {
-			return fmt.Errorf("input %d has shape %v, wants batch %d and length %d", i, x, batch, length)
-		}
+	r, err := newRecurrence(e, n)
+	if err != nil {
+		return err
 	}
 	scale := float64(n.Float("scale", 0))
 	if scale == 0 {
-		scale = 1 / math.Sqrt(float64(dk))
+		scale = 1 / math.Sqrt(float64(r.dk))
 	}
-	stateShape := []int{batch, heads, dk, dv}
-	state := in[3]
+	shape := []int{r.batch, r.heads, r.dk, r.dv}
+	state := r.in[3]
 	if state == engine.None {
-		state = e.Broadcast(e.Scalar(0), stateShape)
+		state = e.Broadcast(e.Scalar(0), shape)
 	}
-	if !slices.Equal(e.Shape(state), stateShape) {
-		return fmt.Errorf("past state has shape %v, wants %v", e.Shape(state), stateShape)
+	if !slices.Equal(e.Shape(state), shape) {
+		return fmt.Errorf("past state has shape %v, wants %v", e.Shape(state), shape)
 	}
 	var out []engine.TensorID
-	for t := range length {
-		key, val := split(in[1], t, batch, heads, dk, 1), split(in[2], t, batch, heads, 1, dv)
-		if gated {
-			width := 1
-			if e.Shape(in[4])[2] != heads {
-				width = dk
-			}
-			state = e.Mul(state, e.Unary(engine.Exp, split(in[4], t, batch, heads, width, 1)))
-		}
-		if delta {
-			rate := heads
-			if e.Shape(in[5])[2] == 1 {
-				rate = 1
-			}
-			val = e.Mul(e.Sub(val, e.MatMul(key, state, engine.None, true, false)), split(in[5], t, batch, rate, 1, 1))
-		}
-		state = e.Add(state, e.Mul(key, val))
-		query := split(in[0], t, batch, heads, shared, dk)
-		out = append(out, e.Reshape(e.MatMul(query, state, engine.None, false, false), []int{batch, 1, queries * dv}))
+	for t := range r.length {
+		state = r.step(state, t)
+		query := r.split(r.in[0], t, r.batch, r.heads, r.queries/r.heads, r.dk)
+		out = append(out, e.Reshape(e.MatMul(query, state, engine.None, false, false), []int{r.batch, 1, r.queries * r.dv}))
 		if e.Err() != nil {
 			return e.Err()
 		}
@@ -239,4 +198,67 @@ func lowerLinearAttention(e *env, n *onnx.Node) error {
 		return err
 	}
 	return e.setTensor(0, e.Affine(e.Concat(1, out...), scale, 0))
+}
+
+func newRecurrence(e *env, n *onnx.Node) (*recurrence, error) {
+	rule := n.String("update_rule", "gated_delta")
+	r := &recurrence{env: e, gated: rule == "gated" || rule == "gated_delta", delta: rule == "delta" || rule == "gated_delta"}
+	if !r.gated && !r.delta && rule != "linear" {
+		return nil, fmt.Errorf("update_rule %q is unknown: linear, gated, delta or gated_delta", rule)
+	}
+	for i := range r.in {
+		var err error
+		if r.in[i], err = e.inFloat(i); err != nil {
+			return nil, err
+		}
+		if i < 3 && len(e.Shape(r.in[i])) != 3 {
+			return nil, fmt.Errorf("input %d has shape %v, wants 3 dimensions", i, e.Shape(r.in[i]))
+		}
+	}
+	if r.gated && r.in[4] == engine.None || r.delta && r.in[5] == engine.None {
+		return nil, fmt.Errorf("update_rule %q lacks its decay or beta", rule)
+	}
+	s := e.Shape(r.in[0])
+	r.batch, r.length = s[0], s[1]
+	r.queries, r.heads = clampInt(n.Int("q_num_heads", 0)), clampInt(n.Int("kv_num_heads", 0))
+	if r.heads < 1 || r.queries < r.heads || r.queries > 1<<16 || r.queries%r.heads != 0 || s[2]%r.queries != 0 || r.length < 1 ||
+		r.length > maxRecurrence {
+		return nil, fmt.Errorf("%d query and %d key heads over %v are not possible", r.queries, r.heads, s)
+	}
+	r.dk, r.dv = s[2]/r.queries, e.Shape(r.in[2])[2]/r.heads
+	for i := 1; i < 3; i++ {
+		if x := e.Shape(r.in[i]); x[0] != r.batch || x[1] != r.length {
+			return nil, fmt.Errorf("input %d has shape %v, wants batch %d and length %d", i, x, r.batch, r.length)
+		}
+	}
+	return r, nil
+}
+
+// split takes x (batch, length, parts·size) apart for step t: (batch, parts, rows, columns).
+func (r *recurrence) split(x engine.TensorID, t int, shape ...int) engine.TensorID {
+	part := r.take(x, 1, t, 1, 1)
+	if r.Err() == nil && engine.Len(r.Shape(part)) != engine.Len(shape) {
+		return r.Fail(fmt.Errorf("%v does not fit %d heads of %d and %d", r.Shape(x), r.heads, r.dk, r.dv))
+	}
+	return r.Reshape(part, shape)
+}
+
+// step is the state after step t.
+func (r *recurrence) step(state engine.TensorID, t int) engine.TensorID {
+	key, val := r.split(r.in[1], t, r.batch, r.heads, r.dk, 1), r.split(r.in[2], t, r.batch, r.heads, 1, r.dv)
+	if r.gated {
+		width := 1
+		if r.Shape(r.in[4])[2] != r.heads {
+			width = r.dk
+		}
+		state = r.Mul(state, r.Unary(engine.Exp, r.split(r.in[4], t, r.batch, r.heads, width, 1)))
+	}
+	if r.delta {
+		rate := r.heads
+		if r.Shape(r.in[5])[2] == 1 {
+			rate = 1
+		}
+		val = r.Mul(r.Sub(val, r.MatMul(key, state, engine.None, true, false)), r.split(r.in[5], t, r.batch, rate, 1, 1))
+	}
+	return r.Add(state, r.Mul(key, val))
 }
