@@ -140,6 +140,43 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedInputs: nodes whose inputs do not fit each other.
+func TestRefusedInputs(t *testing.T) {
+	f32 := func(name string, dims ...int64) *onnx.Tensor {
+		n, _ := onnx.Elements(dims)
+		return onnx.NewFloat32(name, dims, make([]float32, n))
+	}
+	ones := onnx.NewInt64("i", []int64{1, 1, 2, 2}, []int64{0, 7, 8, 16})
+	roi := func(attrs ...*onnx.Attribute) *onnx.Node {
+		return named("RoiAlign", []string{"x0", "r", "n"}, attrs...)
+	}
+	attention := named("LinearAttention", []string{"x0", "x0", "x0", "", "g"}, onnx.Int("q_num_heads", 2), onnx.Int("kv_num_heads", 2),
+		onnx.String("update_rule", "gated"))
+	rois := []*onnx.Tensor{f32("r", 2, 4), onnx.NewInt64("n", []int64{2}, []int64{0, 0})}
+	for _, c := range []struct {
+		node  *onnx.Node
+		x     []int
+		inits []*onnx.Tensor
+		wants string
+	}{
+		{attention, []int{1, 3, 4}, []*onnx.Tensor{f32("g", 3)}, "input 4 has shape [3]"},
+		{roi(), []int{1, 1, 4, 4}, rois, "sampling_ratio 0"},
+		{roi(onnx.Int("sampling_ratio", 2)), []int{1, 1, 4, 4}, rois[:1], `"n"`},
+		{roi(onnx.Int("sampling_ratio", 2), onnx.String("mode", "sum")), []int{1, 1, 4, 4}, rois, `mode "sum"`},
+		{named("MaxUnpool", []string{"x0", "i"}, onnx.Ints("kernel_shape", 2, 2), onnx.Ints("strides", 2, 2)), []int{1, 1, 2, 2}, []*onnx.Tensor{ones},
+			"index 16 is out of range"},
+		{named("Det", []string{"x0"}), []int{9, 9}, nil, "1 to 8 rows"},
+		{named("TfIdfVectorizer", []string{"x0"}), []int{4}, nil, "wants a row or rows of integers"},
+		{onnx.NewNode("MaxPool", "p", []string{"x0"}, []string{"p", "y"}, onnx.Ints("kernel_shape", 2)), []int{64, 64, 8192}, nil, "2^24 elements"},
+	} {
+		m := &onnx.Model{Opsets: []onnx.Opset{{Version: 22}}, Graph: &onnx.Graph{Nodes: []*onnx.Node{c.node}, Outputs: []onnx.Value{{Name: "y"}},
+			Inputs: []onnx.Value{onnx.NewValue("x0", onnx.Float32)}, Initializers: c.inits}}
+		if _, _, err := lowered(m, c.x, Options{}); err == nil || !strings.Contains(err.Error(), c.wants) {
+			t.Errorf("%s of %v: %v does not say %q", c.node.OpType, c.x, err, c.wants)
+		}
+	}
+}
+
 // TestParams: roles and fans where a weight reaches its layer through other nodes.
 func TestParams(t *testing.T) {
 	f32 := func(name string, dims ...int64) *onnx.Tensor {

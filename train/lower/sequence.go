@@ -211,7 +211,7 @@ func newRecurrence(e *env, n *onnx.Node) (*recurrence, error) {
 		if r.in[i], err = e.inFloat(i); err != nil {
 			return nil, err
 		}
-		if i < 3 && len(e.Shape(r.in[i])) != 3 {
+		if (i < 3 || i > 3 && r.in[i] != engine.None) && len(e.Shape(r.in[i])) != 3 {
 			return nil, fmt.Errorf("input %d has shape %v, wants 3 dimensions", i, e.Shape(r.in[i]))
 		}
 	}
