@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"data":              {},
 	"train":             {"onnx", "engine", "data"},
 	"train/lower":       {"onnx", "engine"},
+	"train/traintest":   {"train", "onnx", "data"},
 	"train/goldentest":  {"train", "train/lower", "onnx", "engine", "data"},
 	"repair":            {"train", "onnx", "data"},
 	"repair/stats":      {},

@@ -8,6 +8,7 @@ import (
 	"netmend/data"
 	"netmend/engine/reference"
 	"netmend/train"
+	"netmend/train/traintest"
 )
 
 // What a recipe says of a tensor or node that cannot have it is refused by name: silently left out, it would look as if it had been done.
@@ -27,7 +28,7 @@ func TestARecipeThatNamesTheWrongThingIsRefused(t *testing.T) {
 		}, "no search rows"},
 		"metric that cannot judge": {"pytorch_mlp", func(r *train.Recipe, _ *data.Splits) { r.Metric = train.Angle }, "two angles"},
 	} {
-		m, r, d := export(t, c.model)
+		m, r, d := traintest.Export(t, c.model)
 		c.spoil(&r, &d)
 		if g, ok := r.Regularizers["RUNNING"]; ok {
 			for _, n := range m.Graph.Nodes {
@@ -47,7 +48,7 @@ func TestARecipeThatNamesTheWrongThingIsRefused(t *testing.T) {
 }
 
 func TestNoNumberOfARecipeIsNonFinite(t *testing.T) {
-	_, r, _ := export(t, "pytorch_mlp")
+	_, r, _ := traintest.Export(t, "pytorch_mlp")
 	for name, spoil := range map[string]func(r *train.Recipe, v float64){
 		"delta":     func(r *train.Recipe, v float64) { r.Loss.Delta = v },
 		"min_delta": func(r *train.Recipe, v float64) { r.EarlyStopping.MinDelta = v },

@@ -11,6 +11,7 @@ import (
 	"netmend/engine/reference"
 	"netmend/onnx"
 	"netmend/train"
+	"netmend/train/traintest"
 )
 
 // cancelDevice cancels a context when the n-th Run begins.
@@ -39,7 +40,7 @@ func (x cancelExec) Run(ctx context.Context, s engine.Schedule) (*engine.Result,
 
 // Wherever a training is interrupted - in its steps, in the probe, in the evaluation - the rest is as if nothing had been.
 func TestInterruptionAtEveryRunChangesNothing(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	r.BatchSize = 48
 	r.Optimizer, _ = train.DefaultOptimizer("nadam", train.PyTorch)
 	r.Schedule = train.Schedule{Name: "exponential", Gamma: 0.5}
@@ -105,7 +106,7 @@ func sameWeights(t *testing.T, a, b *train.Trainer) {
 
 // The weights that early stopping keeps are one copy, however often the training has improved.
 func TestTheBestWeightsAreKeptOnce(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	r.EarlyStopping = train.EarlyStopping{Monitor: "loss", Patience: 3, RestoreBest: true}
 	tr := newTrainer(t, m, r, d, false)
 	var bytes []int
@@ -127,7 +128,7 @@ func TestTheBestWeightsAreKeptOnce(t *testing.T) {
 // Small steps, whole epochs: the same bits. Looking (Probe, Evaluate, Predict, Snapshot) changes nothing.
 func TestStepsLooksAndEpochsGiveTheSameBits(t *testing.T) {
 	for _, name := range []string{"pytorch_cnn", "keras_cnn", "keras_conv1d"} {
-		m, r, d := export(t, name)
+		m, r, d := traintest.Export(t, name)
 		r.BatchSize = 37
 		whole := newTrainer(t, m, r, d, true)
 		if _, err := whole.Fit(context.Background(), 2); err != nil {
@@ -164,7 +165,7 @@ func TestStepsLooksAndEpochsGiveTheSameBits(t *testing.T) {
 
 // A row's evaluation does not depend on what it is evaluated with.
 func TestEvaluationOfAnyNumberOfRows(t *testing.T) {
-	m, r, d := export(t, "keras_cnn")
+	m, r, d := traintest.Export(t, "keras_cnn")
 	tr := newTrainer(t, m, r, d, false)
 	rows := slices.Concat(d.Train, d.Search, d.Holdout, d.Train)
 	all, err := tr.Predict(context.Background(), rows)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,30 +13,8 @@ import (
 	"netmend/engine/reference"
 	"netmend/onnx"
 	"netmend/train"
+	"netmend/train/traintest"
 )
-
-// export reads a fixture of testdata/exports.
-func export(t *testing.T, name string) (*onnx.Model, train.Recipe, data.Splits) {
-	t.Helper()
-	dir := filepath.Join("..", "testdata", "exports", name)
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := src.Split(data.DefaultRatios, 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, r, d
-}
 
 func newTrainer(t *testing.T, m *onnx.Model, r train.Recipe, d data.Splits, probe bool) *train.Trainer {
 	t.Helper()
@@ -50,13 +27,9 @@ func newTrainer(t *testing.T, m *onnx.Model, r train.Recipe, d data.Splits, prob
 }
 
 func TestEveryExportTrains(t *testing.T) {
-	dirs, err := filepath.Glob("../testdata/exports/*")
-	if err != nil || len(dirs) == 0 {
-		t.Fatal("no exports")
-	}
-	for _, dir := range dirs {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			m, r, d := export(t, filepath.Base(dir))
+	for _, name := range traintest.Exports(t) {
+		t.Run(name, func(t *testing.T) {
+			m, r, d := traintest.Export(t, name)
 			tr := newTrainer(t, m, r, d, true)
 			if _, err := tr.Fit(context.Background(), 3); err != nil {
 				t.Fatal(err)
@@ -101,7 +74,7 @@ func TestEveryExportTrains(t *testing.T) {
 }
 
 func TestASnapshotContinuesToTheSameBits(t *testing.T) {
-	m, r, d := export(t, "pytorch_cnn")
+	m, r, d := traintest.Export(t, "pytorch_cnn")
 	r.BatchSize = 48 // leaves a smaller last batch
 	whole := newTrainer(t, m, r, d, false)
 	if _, err := whole.Fit(context.Background(), 4); err != nil {
@@ -140,7 +113,7 @@ func TestASnapshotContinuesToTheSameBits(t *testing.T) {
 }
 
 func TestDivergenceIsAnOutcome(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	r.Optimizer = train.Optimizer{Name: "sgd", LearningRate: 1e30}
 	tr := newTrainer(t, m, r, d, false)
 	out, err := tr.Fit(context.Background(), 50)
@@ -157,7 +130,7 @@ func TestDivergenceIsAnOutcome(t *testing.T) {
 }
 
 func TestEarlyStoppingKeepsTheBest(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	r.Optimizer.LearningRate = 0
 	r.Optimizer.WeightDecay = 0
 	r.EarlyStopping = train.EarlyStopping{Monitor: "metric", Patience: 2, RestoreBest: true}
@@ -169,7 +142,7 @@ func TestEarlyStoppingKeepsTheBest(t *testing.T) {
 }
 
 func TestInterruptedTrainingCanGoOn(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	tr := newTrainer(t, m, r, d, false)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -208,7 +181,7 @@ func TestWhatDoesNotFitIsNamed(t *testing.T) {
 		}, `no array "z"`},
 		"metric of two angles": {func(_ *onnx.Model, r *train.Recipe, _ *data.Splits) { r.Loss = train.Loss{Name: "angle"} }, "two angles"},
 	} {
-		m, r, d := export(t, "pytorch_mlp")
+		m, r, d := traintest.Export(t, "pytorch_mlp")
 		d.Targets[0].Int = slices.Clone(d.Targets[0].Int)
 		c.spoil(m, &r, &d)
 		tr, err := train.New(m, r, d, train.Options{Device: reference.New()})
@@ -240,7 +213,7 @@ func names(m *onnx.Model) (s []string) {
 
 // Targets as class indices and as one-hot rows are the same to every loss that knows classes.
 func TestTargetEncodingsAreTheSame(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	hot, err := data.OneHot(&d.Targets[0], 10)
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +243,7 @@ func TestTargetEncodingsAreTheSame(t *testing.T) {
 // accuracy. Keras 3 on TensorFlow does the same: of the labels 0, 1, 2, 9, 5, 0 divided by 255 its loss is that of class 0 in every row
 // (2.5871 beside 2.4646 undivided), and its accuracy counts predictions of class 0 in rows 0 and 5 alone.
 func TestDividedLabelsAreCutByTheSparseLoss(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	r.Loss = train.Loss{Name: "sparse_categorical_crossentropy", FromLogits: true}
 	labels := d.Targets[0]
 	zeros := labels
@@ -297,7 +270,7 @@ type fullDevice struct{ engine.Device }
 func (fullDevice) Compile(*engine.Program) (engine.Executable, error) { return nil, engine.ErrMemory }
 
 func TestOutOfMemoryIsNamed(t *testing.T) {
-	m, r, d := export(t, "pytorch_mlp")
+	m, r, d := traintest.Export(t, "pytorch_mlp")
 	if _, err := train.New(m, r, d, train.Options{Device: fullDevice{reference.New()}}); !errors.Is(err, engine.ErrMemory) {
 		t.Errorf("error %v is not engine.ErrMemory", err)
 	}

@@ -3,13 +3,10 @@ package mutate
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"netmend/data"
 	"netmend/engine"
 	"netmend/engine/reference"
 	"netmend/onnx"
@@ -17,30 +14,13 @@ import (
 	"netmend/repair"
 	"netmend/repair/study"
 	"netmend/train"
+	"netmend/train/traintest"
 )
-
-const exports = "../../testdata/exports"
 
 // subject reads one of the exported fixtures.
 func subject(t testing.TB, name string) repair.Subject {
 	t.Helper()
-	dir := filepath.Join(exports, name)
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := src.Split(data.DefaultRatios, 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, r, d := traintest.Export(t, name)
 	return repair.Subject{Model: m, Recipe: r, Data: d}
 }
 
@@ -48,16 +28,13 @@ func subject(t testing.TB, name string) repair.Subject {
 // without bias.
 func fixtures(t testing.TB) map[string]repair.Subject {
 	t.Helper()
-	entries, err := os.ReadDir(exports)
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]repair.Subject{}
-	for _, e := range entries {
-		s := subject(t, e.Name())
-		all[e.Name()] = s
+	for _, name := range traintest.Exports(t) {
+		s := subject(t, name)
+		all[name] = s
 		x := s
 		x.Recipe = s.Recipe.Clone()
+		var err error
 		x.Recipe.EarlyStopping = train.EarlyStopping{Monitor: "metric", Patience: 10}
 		for _, slot := range fixer("regularizer").Slots(x) {
 			if x, err = fixer("regularizer").Apply(x, repair.Edit{Operator: "regularizer", Target: slot.Target, Value: repair.Word("l2")}); err != nil {
@@ -69,7 +46,7 @@ func fixtures(t testing.TB) map[string]repair.Subject {
 				t.Fatal(err)
 			}
 		}
-		all[e.Name()+", bare"] = x
+		all[name+", bare"] = x
 	}
 	if len(all) < 26 {
 		t.Fatalf("only %d subjects", len(all))

@@ -3,38 +3,20 @@ package diagnose_test
 import (
 	"encoding/json"
 	"math"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"netmend/data"
-	"netmend/onnx"
 	"netmend/repair"
 	"netmend/repair/diagnose"
 	"netmend/repair/operators"
 	"netmend/train"
+	"netmend/train/traintest"
 )
 
 // export is a fixture with its recipe and data.
 func export(t *testing.T, name string) repair.Subject {
 	t.Helper()
-	dir := filepath.Join("..", "..", "testdata", "exports", name)
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := src.Split(data.DefaultRatios, 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, r, d := traintest.Export(t, name)
 	return repair.Subject{Model: m, Recipe: r, Data: d}
 }
 

@@ -3,53 +3,25 @@ package operators
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"netmend/data"
 	"netmend/onnx"
 	"netmend/repair"
-	"netmend/train"
+	"netmend/train/traintest"
 )
-
-const exports = "../../testdata/exports"
 
 // subject reads one of the exported fixtures.
 func subject(t testing.TB, name string) repair.Subject {
 	t.Helper()
-	dir := filepath.Join(exports, name)
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := src.Split(data.DefaultRatios, 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, r, d := traintest.Export(t, name)
 	return repair.Subject{Model: m, Recipe: r, Data: d}
 }
 
 func fixtures(t testing.TB) []string {
 	t.Helper()
-	entries, err := os.ReadDir(exports)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
+	names := traintest.Exports(t)
 	if len(names) < 13 {
 		t.Fatalf("only %d fixtures: %v", len(names), names)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,27 +12,12 @@ import (
 	"netmend/onnx"
 	"netmend/repair"
 	"netmend/train"
+	"netmend/train/traintest"
 )
 
 func subject(t *testing.T, name string) repair.Subject {
 	t.Helper()
-	dir := filepath.Join("..", "..", "testdata", "exports", name)
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := data.Open(filepath.Join(dir, "data.npz"), data.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := src.Split(data.DefaultRatios, 1, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, r, d := traintest.Export(t, name)
 	return repair.Subject{Model: m, Recipe: r, Data: d}
 }
 

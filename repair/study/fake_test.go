@@ -14,6 +14,7 @@ import (
 	"netmend/repair"
 	"netmend/repair/operators"
 	"netmend/train"
+	"netmend/train/traintest"
 )
 
 // fakeTraining answers from a formula of the recipe: a rate near 1e-3 for adam learns to 0.95, others less, rates from 3 diverge, and the seed adds a
@@ -156,15 +157,7 @@ func (t *fakeTraining) Restore(c Checkpoint) error {
 // subject is the exported perceptron with 100 made-up rows.
 func subject(t *testing.T) repair.Subject {
 	t.Helper()
-	dir := filepath.Join("..", "..", "testdata", "exports", "pytorch_mlp")
-	m, err := onnx.Read(filepath.Join(dir, "model.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := train.ReadRecipe(filepath.Join(dir, "recipe.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, r, _ := traintest.Export(t, "pytorch_mlp")
 	r.Epochs, r.Optimizer.LearningRate = 2, 1e-6
 	x, y := make([]float32, 100*64), make([]int32, 100)
 	rng := rand.New(rand.NewPCG(1, 1))
