@@ -139,7 +139,7 @@ var malformed = []struct {
 	{"value made twice", func(f *fixture) {
 		f.editModel(func(m *onnx.Model) { m.Graph.Nodes[1].Outputs[0] = m.Graph.Nodes[0].Outputs[0] })
 	}, 1, m0},
-	{"operator without lowering", func(f *fixture) { f.editModel(func(m *onnx.Model) { m.Graph.Nodes[1].OpType = "Det" }) }, 1, "op Det"},
+	{"operator without lowering", func(f *fixture) { f.editModel(func(m *onnx.Model) { m.Graph.Nodes[1].OpType = "Unique" }) }, 1, "op Unique"},
 	{"unknown operator", func(f *fixture) { f.editModel(func(m *onnx.Model) { m.Graph.Nodes[1].OpType = "Frobnicate" }) }, 1, "Frobnicate"},
 	{"foreign operator set", func(f *fixture) {
 		f.editModel(func(m *onnx.Model) { m.Graph.Nodes[1].Domain = "com.acme"; m.SetOpset("com.acme", 1) })

@@ -48,7 +48,7 @@ func TestFaultsAreFound(t *testing.T) {
 		}, "initial loss is sane"},
 		"no learning":    {func(s *repair.Subject) { s.Recipe.Optimizer.LearningRate = 1e-9 }, "one batch can be overfit"},
 		"divergence":     {func(s *repair.Subject) { s.Recipe.Optimizer = train.Optimizer{Name: "sgd", LearningRate: 1e20} }, "one batch can be overfit"},
-		"unsupported op": {func(s *repair.Subject) { s.Model.Graph.Nodes[1].OpType = "Det" }, "operators are supported"},
+		"unsupported op": {func(s *repair.Subject) { s.Model.Graph.Nodes[1].OpType = "Unique" }, "operators are supported"},
 		"broken graph":   {func(s *repair.Subject) { s.Model.Graph.Nodes[1].Inputs[0] = "nowhere" }, "file is valid"},
 		"label beyond":   {func(s *repair.Subject) { s.Data.Targets[0].Int[0] = 99 }, "data fits the model"},
 	} {
