@@ -32,7 +32,8 @@ var allowed = map[string][]string{
 	"repair/study":      {"repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "train", "data", "engine", "onnx"},
 	"models":            {"onnx"},
 	"faults":            {"models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},
-	"faults/dataset":    {"faults", "faults/eyes", "data"},
+	"faults/eyes":       {"data"},
+	"faults/dataset":    {"faults/eyes", "data"},
 	"faults/bench":      {"faults", "faults/dataset", "models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},
 	"cmd":               {"*"},
 }

@@ -41,7 +41,7 @@ type Problem struct {
 	Recipe    train.Recipe `json:"recipe"`
 	Data      string       `json:"data"` // name of the data set
 	TrainRows int          `json:"train_rows,omitempty"`
-	TestRows  int          `json:"test_rows,omitempty"` // the first rows of the data set's parts that are used; zero: all
+	TestRows  int          `json:"test_rows,omitempty"` // rows of the data set's parts that are used, see dataset.Open; zero: all
 	Metric    train.Metric `json:"metric"`
 	Keys      []repair.Key `json:"keys"`
 	MinEpochs int          `json:"min_epochs"`

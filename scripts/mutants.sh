@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the table of docs/mutants.md: which of DeepCrime's 24 mutation operators kill a mutant of the networks M and R of the fault benchmark, on
+# Makes a table, FOLDER/table.txt: which of DeepCrime's 24 mutation operators kill a mutant of the networks M and R of the fault benchmark, on
 # 300 rows of their data for a few epochs. 20 trainings of every original and mutant; an operator ends with its first killed mutant.
 #
 #   scripts/mutants.sh [FOLDER]             # default out/mutants; MNIST and Reuters in $NETMEND_DATA; goes on where it was stopped
