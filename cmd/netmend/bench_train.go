@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -262,22 +261,4 @@ func matMulRate(ctx context.Context, dev engine.Device) (float64, error) {
 		best = max(best, steps*p.MatrixFlops(b.Func())/time.Since(start).Seconds())
 	}
 	return best, nil
-}
-
-// processTime is the time that the process has taken of all cores.
-func processTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// peakMemory is the largest resident set of the process so far, in bytes.
-func peakMemory() int64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return u.Maxrss << 10 // Linux counts kibibytes
 }

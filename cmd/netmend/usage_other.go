@@ -1,0 +1,10 @@
+//go:build !unix
+
+package main
+
+import "time"
+
+// processTime and peakMemory are 0, not known, where there is no getrusage.
+func processTime() time.Duration { return 0 }
+
+func peakMemory() int64 { return 0 }
