@@ -16,6 +16,7 @@ import (
 	"netmend/faults"
 	"netmend/faults/dataset"
 	"netmend/onnx"
+	"netmend/repair/stats"
 	"netmend/train"
 )
 
@@ -79,8 +80,8 @@ func calibrate(t *testing.T, dev engine.Device, f faults.Fault, scale faults.Sca
 	}
 	faulty, secondsFaulty := trainings(t, dev, s.Model, s.Recipe, s.Data)
 	fixed, secondsFixed := trainings(t, dev, model, recipe, s.Data)
-	a, sa := meanSD(faulty)
-	b, sb := meanSD(fixed)
+	a, sa := stats.Mean(faulty), stats.SD(faulty)
+	b, sb := stats.Mean(fixed), stats.SD(fixed)
 	d := (b - a) / math.Sqrt((sa*sa+sb*sb)/2)
 	if !f.Metric.Maximize() {
 		d = -d
@@ -115,15 +116,4 @@ func trainings(t *testing.T, dev engine.Device, m *onnx.Model, r train.Recipe, d
 		scores = append(scores, e.Score)
 	}
 	return scores, time.Since(began).Seconds() / calibrationSeeds
-}
-
-// meanSD is mean and standard deviation with n - 1.
-func meanSD(x []float64) (mean, sd float64) {
-	for _, v := range x {
-		mean += v / float64(len(x))
-	}
-	for _, v := range x {
-		sd += (v - mean) * (v - mean) / float64(len(x)-1)
-	}
-	return mean, math.Sqrt(sd)
 }

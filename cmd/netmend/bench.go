@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,11 +67,8 @@ func runBench(c *cli.Context) error {
 	}
 	results, err := bench.Run(c.Context, cfg)
 	show.end()
-	if errors.Is(err, bench.ErrInterrupted) {
-		return hinted(err, "the same command with --resume goes on from there")
-	}
 	if err != nil {
-		return err
+		return resumable(err)
 	}
 	if err := results.Write(); err != nil {
 		return err

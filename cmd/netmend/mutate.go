@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"netmend/faults/mutate"
 	"netmend/repair"
 	"netmend/repair/study"
-	"netmend/train"
 )
 
 func mutateCommand() *cli.Command {
@@ -29,7 +27,7 @@ func mutateCommand() *cli.Command {
 			&cli.IntFlag{Name: "runs", Value: mutate.DeepCrime.Runs, Usage: "trainings of the original and of every mutant"},
 			&cli.Float64Flag{Name: "level", Value: mutate.DeepCrime.P, Usage: "a killed mutant's p-value is below `P`"},
 			&cli.Float64Flag{Name: "effect", Value: mutate.DeepCrime.Effect, Usage: "a killed mutant is worse by at least `D`, Cohen's d"},
-			&cli.StringFlag{Name: "metric-part", Value: mutate.Holdout, Usage: "rows that mutants are judged on: holdout or search"},
+			&cli.StringFlag{Name: "metric-part", Value: mutate.HoldoutPart, Usage: "rows that mutants are judged on: holdout or search"},
 			&cli.IntFlag{Name: "per-operator", Usage: "go on to the next operator after `N` killed mutants (0: try all values at all sites; 1 with --self-test)"},
 			&cli.BoolFlag{Name: "extreme", Usage: "of operators with a binary search, try the extreme value only"},
 			&cli.BoolFlag{Name: "keep-all", Usage: "write the mutants that are not killed too"},
@@ -64,9 +62,9 @@ func runMutate(c *cli.Context) error {
 		perOperator = 1
 	}
 	switch part := c.String("metric-part"); {
-	case part != mutate.Holdout && part != mutate.SearchP:
+	case part != mutate.HoldoutPart && part != mutate.SearchPart:
 		return usage("--metric-part %q: holdout or search", part)
-	case c.Bool("self-test") && part != mutate.Holdout:
+	case c.Bool("self-test") && part != mutate.HoldoutPart:
 		return usage("--self-test judges on the hold-out rows: leave --metric-part %s out", part)
 	case c.Int("runs") < 2 || perOperator < 0 || c.Int("pairs") < 1:
 		return usage("--runs must be at least 2, --per-operator at least 0 and --pairs at least 1")
@@ -80,12 +78,9 @@ func runMutate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// What does not go together is said before anything is written.
-	t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: dev})
-	if err != nil {
+	if err := trainable(s, dev); err != nil {
 		return err
 	}
-	t.Close()
 	if err := prepareOut(c.String("out"), c.Bool("resume")); err != nil {
 		return err
 	}
@@ -105,14 +100,6 @@ func runMutate(c *cli.Context) error {
 		return selfTest(c, s, r, budget, dev)
 	}
 	return reportMutants(c, r, folders)
-}
-
-// resumable adds to an interruption how to go on.
-func resumable(err error) error {
-	if errors.Is(err, study.ErrInterrupted) {
-		return hinted(err, "the same command with --resume goes on from there")
-	}
-	return err
 }
 
 func listMutations(c *cli.Context, ops []mutate.Operator) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"netmend/engine"
 	"netmend/onnx"
 	"netmend/repair"
 	"netmend/repair/operators"
@@ -62,12 +63,9 @@ func runRepair(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// What does not go together is said before anything is written.
-	t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: dev})
-	if err != nil {
+	if err := trainable(s, dev); err != nil {
 		return err
 	}
-	t.Close()
 	out := c.String("out")
 	if err := prepareOut(out, c.Bool("resume")); err != nil {
 		return err
@@ -78,11 +76,8 @@ func runRepair(c *cli.Context) error {
 		Seed: c.Uint64("seed"), Seeds: c.Int("pairs"), Start: study.OnDevice(dev), Device: dev.Name(),
 		Journal: filepath.Join(out, fileJournal), Resume: c.Bool("resume"), Progress: show.step})
 	show.end()
-	if errors.Is(err, study.ErrInterrupted) {
-		return hinted(err, "the same command with --resume goes on from there")
-	}
 	if err != nil {
-		return err
+		return resumable(err)
 	}
 	if err := writeRepair(out, report); err != nil {
 		return err
@@ -98,6 +93,23 @@ func runRepair(c *cli.Context) error {
 		return &failure{code: exitNoRepair}
 	}
 	return nil
+}
+
+// trainable says what does not go together in a subject, before anything is written.
+func trainable(s repair.Subject, dev engine.Device) error {
+	t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: dev})
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// resumable adds to an interruption how to go on.
+func resumable(err error) error {
+	if errors.Is(err, study.ErrInterrupted) {
+		return hinted(err, "the same command with --resume goes on from there")
+	}
+	return err
 }
 
 // prepareOut makes the output folder. A journal that is there belongs to another run, unless that is to be resumed.

@@ -64,9 +64,6 @@ type Event struct {
 	Study       *study.Progress
 }
 
-// ErrInterrupted wraps the context's error: everything that is finished is in the output folder.
-var ErrInterrupted = errors.New("bench: interrupted")
-
 // Budget is what a search may spend: as much as the study's budget says, or as many trials as the published runs with so many times the
 // faulty training's time executed on average (benchmark replication package, raw results).
 type Budget struct {

@@ -41,7 +41,8 @@ type loaded struct {
 	err    error
 }
 
-// Run makes a benchmark, or what is left of one, and gives its results. They are in the output folder too: see Results.Write.
+// Run makes a benchmark, or what is left of one, and gives its results. They are in the output folder too: see Results.Write. An interrupted
+// benchmark is study.ErrInterrupted; everything that is finished is in the output folder.
 func Run(ctx context.Context, c Config) (Results, error) {
 	if err := c.check(); err != nil {
 		return Results{}, err
@@ -69,7 +70,7 @@ func Run(ctx context.Context, c Config) (Results, error) {
 	r.total, r.finished = len(all), len(all)-len(todo)
 	if err := r.runAll(ctx, todo, first); err != nil {
 		if ctx.Err() != nil {
-			return Results{}, fmt.Errorf("%w: %w: %d of %d runs are finished", ErrInterrupted, ctx.Err(), r.finished, r.total)
+			return Results{}, fmt.Errorf("%w: %w: %d of %d runs are finished", study.ErrInterrupted, ctx.Err(), r.finished, r.total)
 		}
 		return Results{}, err
 	}
@@ -236,13 +237,11 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 		rows []int32
 		to   *repair.Number
 	}{{s.Data.Search, &v.Search}, {s.Data.Holdout, &v.Holdout}} {
-		ev, err := tr.Evaluate(ctx, part.rows)
+		score, err := study.Score(ctx, tr, s.Recipe.Metric, part.rows)
 		if err != nil {
 			return bad(err)
 		}
-		if ev.NonFinite == 0 && !math.IsNaN(ev.Score) && !math.IsInf(ev.Score, 0) {
-			*part.to = repair.Number(ev.Score)
-		}
+		*part.to = score
 	}
 	return v, nil
 }

@@ -126,7 +126,7 @@ func TestOneSeedOneTable(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := Run(ctx, c); !errors.Is(err, ErrInterrupted) {
+	if _, err := Run(ctx, c); !errors.Is(err, study.ErrInterrupted) {
 		t.Fatalf("interrupted: %v", err)
 	}
 	c.Resume, c.Progress = true, nil

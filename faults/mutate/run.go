@@ -8,7 +8,6 @@ import (
 	"math"
 	"time"
 
-	"netmend/engine"
 	"netmend/repair"
 	"netmend/repair/stats"
 	"netmend/repair/study"
@@ -18,8 +17,8 @@ import (
 
 // The parts of the data that mutants may be judged on.
 const (
-	Holdout = "holdout" // DeepCrime's test set
-	SearchP = "search"
+	HoldoutPart = "holdout" // DeepCrime's test set
+	SearchPart  = "search"
 )
 
 // Config is a run of operators over a subject.
@@ -27,7 +26,7 @@ type Config struct {
 	Subject     repair.Subject
 	Operators   []Operator
 	Criterion   Criterion
-	Part        string // Holdout or SearchP: the rows that trainings are scored on
+	Part        string // HoldoutPart or SearchPart: the rows that trainings are scored on
 	Seed        uint64 // of the trainings and of what is random in data operators
 	PerOperator int    // an operator ends with so many killed mutants; zero: it tries all
 	Extreme     bool   // a bisection ends with the extreme value: whether it is killed, and not what the least aggressive killed value is
@@ -145,12 +144,12 @@ func open(c Config) (*session, error) {
 	}
 	s := &session{Config: c, known: map[string]runLine{}}
 	switch c.Part {
-	case Holdout:
+	case HoldoutPart:
 		s.rows = c.Subject.Data.Holdout
-	case SearchP:
+	case SearchPart:
 		s.rows = c.Subject.Data.Search
 	default:
-		return nil, fmt.Errorf("mutate: part %q is not known: %s or %s", c.Part, Holdout, SearchP)
+		return nil, fmt.Errorf("mutate: part %q is not known: %s or %s", c.Part, HoldoutPart, SearchPart)
 	}
 	if len(s.rows) == 0 {
 		return nil, fmt.Errorf("mutate: the data has no %s rows to judge mutants on", c.Part)
@@ -353,10 +352,7 @@ func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (ru
 		return line, ctx.Err()
 	}
 	if err != nil {
-		line.State, line.Cause = technique.Failed, err.Error()
-		if errors.Is(err, engine.ErrMemory) {
-			line.State = technique.OutOfMemory
-		}
+		line.State, line.Cause = study.FailedState(err), err.Error()
 	}
 	line.Seconds = math.Round(s.Clock().Sub(began).Seconds()*1000) / 1000
 	return line, nil
@@ -376,14 +372,11 @@ func (s *session) fit(ctx context.Context, x repair.Subject, line *runLine) erro
 		line.State, line.Cause = technique.Diverged, "the loss became non-finite"
 		return nil
 	}
-	e, err := t.Evaluate(ctx, s.rows)
+	score, err := study.Score(ctx, t, x.Recipe.Metric, s.rows)
 	if err != nil {
 		return err
 	}
-	line.State = technique.Completed
-	if e.NonFinite == 0 && !math.IsNaN(e.Score) && !math.IsInf(e.Score, 0) {
-		line.Score = repair.Number(e.Score)
-	}
+	line.State, line.Score = technique.Completed, score
 	return nil
 }
 

@@ -85,7 +85,7 @@ func fakeConfig(t *testing.T, w *fakeWorld, ids string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Subject: s, Operators: ops, Criterion: DeepCrime, Part: Holdout, Seed: 5, Start: w.start, Device: "fake",
+	return Config{Subject: s, Operators: ops, Criterion: DeepCrime, Part: HoldoutPart, Seed: 5, Start: w.start, Device: "fake",
 		Journal: filepath.Join(t.TempDir(), "journal.jsonl")}
 }
 
@@ -281,7 +281,7 @@ func TestRealMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c := Config{Subject: s, Operators: ops, Criterion: Criterion{Runs: 4, P: 0.05, Effect: 0.5}, Part: Holdout, Seed: 1,
+	c := Config{Subject: s, Operators: ops, Criterion: Criterion{Runs: 4, P: 0.05, Effect: 0.5}, Part: HoldoutPart, Seed: 1,
 		Start: study.OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(dir, "journal.jsonl")}
 	r, err := Run(t.Context(), c)
 	if err != nil {
@@ -334,12 +334,12 @@ func TestRealMutants(t *testing.T) {
 	}
 	tr.Close()
 	rows, err := SelfTest{Subject: s, Technique: "guided", Budget: study.Budget{Times: 20}, Seed: 1, Pairs: 5, Start: c.Start, Device: c.Device,
-		Folder: dir}.Run(t.Context(), Result{Metric: r.Metric, Part: Holdout, Original: r.Original, Mutants: slices.DeleteFunc(r.Mutants,
+		Folder: dir}.Run(t.Context(), Result{Metric: r.Metric, Part: HoldoutPart, Original: r.Original, Mutants: slices.DeleteFunc(r.Mutants,
 		func(m Mutant) bool { return m.Operator != "HLR" && m.Operator != "OCG" })})
 	if err != nil || len(rows) != 2 || rows[0].Operator != "HLR" || !rows[0].Repaired || rows[0].IR < 0.5 || rows[1].Killed || rows[1].Repaired {
 		t.Errorf("self-test: %+v, %v", rows, err)
 	}
-	if _, err := (SelfTest{}).Run(t.Context(), Result{Part: SearchP}); err == nil {
+	if _, err := (SelfTest{}).Run(t.Context(), Result{Part: SearchPart}); err == nil {
 		t.Error("a self-test on the search rows is no error")
 	}
 }

@@ -49,8 +49,8 @@ type Row struct {
 // Run repairs the killed mutants of a result, which must have been judged on the hold-out rows, one study each, and gives a row for every
 // mutant. The studies know nothing of the mutation.
 func (t SelfTest) Run(ctx context.Context, r Result) ([]Row, error) {
-	if r.Part != Holdout {
-		return nil, fmt.Errorf("mutate: self-test: mutants were judged on the %s rows, repairs are on the %s rows", r.Part, Holdout)
+	if r.Part != HoldoutPart {
+		return nil, fmt.Errorf("mutate: self-test: mutants were judged on the %s rows, repairs are on the %s rows", r.Part, HoldoutPart)
 	}
 	var rows []Row
 	numbers := map[string]int{}

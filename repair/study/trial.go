@@ -46,7 +46,7 @@ func (s *session) train(ctx context.Context, t *trialLine) error {
 	}
 	tr, err := s.Start(x, faultyLike(t.Patch))
 	if err != nil {
-		t.State, t.Cause = startState(err), err.Error()
+		t.State, t.Cause = FailedState(err), err.Error()
 		return nil
 	}
 	defer tr.Close()
@@ -79,7 +79,8 @@ func (s *session) refuses(p technique.Proposal) string {
 	return ""
 }
 
-func startState(err error) technique.State {
+// FailedState is the state of a training that an error ended: out of memory, or failed.
+func FailedState(err error) technique.State {
 	if errors.Is(err, engine.ErrMemory) {
 		return technique.OutOfMemory
 	}
@@ -91,7 +92,7 @@ func (s *session) failed(ctx context.Context, t *trialLine, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t.State, t.Cause = startState(err), err.Error()
+	t.State, t.Cause = FailedState(err), err.Error()
 	return nil
 }
 
@@ -214,7 +215,7 @@ func (s *session) score(ctx context.Context, tr Training, t *trialLine) (again b
 		t.Cause = fmt.Sprintf("%d outputs on the search rows are not finite", ev.NonFinite)
 	}
 	if s.SearchOnly {
-		v, err := s.judged(ctx, tr, s.Subject.Data.Holdout)
+		v, err := Score(ctx, tr, s.metric(), s.Subject.Data.Holdout)
 		if err != nil {
 			return false, err
 		}

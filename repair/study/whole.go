@@ -63,7 +63,7 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.State, r.Cause = startState(err), err.Error()
+		r.State, r.Cause = FailedState(err), err.Error()
 		return nil
 	}
 	x, err := s.patched(base, r.Patch, r.Seed)
@@ -88,11 +88,11 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 		return nil
 	}
 	r.State = technique.Completed
-	if r.Search, err = s.judged(ctx, tr, base.Data.Search); err != nil {
+	if r.Search, err = Score(ctx, tr, s.metric(), base.Data.Search); err != nil {
 		return bad(err)
 	}
 	if r.Holdout != nil {
-		if *r.Holdout, err = s.judged(ctx, tr, base.Data.Holdout); err != nil {
+		if *r.Holdout, err = Score(ctx, tr, s.metric(), base.Data.Holdout); err != nil {
 			return bad(err)
 		}
 	}
@@ -102,14 +102,14 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 	return nil
 }
 
-// judged is a score; outputs that are not finite have the worst.
-func (s *session) judged(ctx context.Context, tr Training, rows []int32) (repair.Number, error) {
+// Score is a training's metric on rows; outputs or a score that are not finite have the metric's worst.
+func Score(ctx context.Context, tr Training, m train.Metric, rows []int32) (repair.Number, error) {
 	ev, err := tr.Evaluate(ctx, rows)
 	if err != nil {
 		return 0, err
 	}
 	if ev.NonFinite > 0 || math.IsNaN(ev.Score) || math.IsInf(ev.Score, 0) {
-		return repair.Number(s.metric().Worst()), nil
+		return repair.Number(m.Worst()), nil
 	}
 	return repair.Number(ev.Score), nil
 }
