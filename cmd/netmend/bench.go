@@ -18,14 +18,11 @@ import (
 	"netmend/train"
 )
 
-// envData names the folder of the real data sets.
-const envData = "NETMEND_DATA"
-
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "repair the published faults many times, and compare with the published results",
 		Description: "Writes table.md, table.csv, runs.jsonl and plots into the output folder. A search is a run of its own, and a benchmark that was\n" +
-			"interrupted goes on with --resume. The real data sets are looked for in $" + envData + ", or else in ../shared/data.",
+			"interrupted goes on with --resume.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "faults", Value: "all", Usage: "`IDS` of faults, separated by commas, or all"},
 			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ")},
@@ -40,7 +37,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "threads", Value: 1, Usage: "threads of the cpu device per run; results depend on it to the last bits"},
 			&cli.StringFlag{Name: "out", Value: "bench", Usage: "`FOLDER` for tables, plots and journals"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the benchmark in the output folder"},
-			deviceFlag},
+			rootFlag, deviceFlag},
 		Subcommands: []*cli.Command{benchTrainCommand()},
 		Action:      runBench,
 	}
@@ -121,11 +118,7 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 	if cfg.Jobs == 0 {
 		cfg.Jobs = max(1, runtime.NumCPU()/threads)
 	}
-	root := os.Getenv(envData)
-	if root == "" {
-		root = filepath.Join("..", "shared", "data")
-	}
-	cfg.Entries = bench.Entries(list, cfg.Scale, cfg.Protocol, root, cfg.Seed)
+	cfg.Entries = bench.Entries(list, cfg.Scale, cfg.Protocol, c.String("root"), cfg.Seed)
 	name := c.String("device")
 	cfg.Worker = func() (bench.Worker, error) {
 		dev, err := openDeviceWith(name, cpu.Options{Threads: threads})

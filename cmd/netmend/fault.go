@@ -17,6 +17,9 @@ import (
 	"netmend/repair"
 )
 
+// rootFlag says where the benchmark's real data sets are.
+var rootFlag = &cli.StringFlag{Name: "root", Value: filepath.Join("..", "shared", "data"), EnvVars: []string{"NETMEND_DATA"}, Usage: "`FOLDER` of the real data sets"}
+
 func faultCommand() *cli.Command {
 	return &cli.Command{
 		Name: "fault", Usage: "write a published fault, or what it is after its fix, as files that the other commands take", ArgsUsage: "ID",
@@ -26,7 +29,7 @@ func faultCommand() *cli.Command {
 			&cli.StringFlag{Name: "scale", Value: string(faults.LiteScale), Usage: "`SCALE` of rows and epochs: lite, or paper as published"},
 			&cli.IntFlag{Name: "train-rows", Usage: "use `N` training rows in place of the scale's"},
 			&cli.IntFlag{Name: "test-rows", Usage: "use `N` test rows in place of the scale's"},
-			&cli.StringFlag{Name: "root", Value: filepath.Join("..", "shared", "data"), EnvVars: []string{"NETMEND_DATA"}, Usage: "`FOLDER` of the real data sets"},
+			rootFlag,
 			&cli.StringFlag{Name: "out", Value: "fault", Usage: "`FOLDER` for model.onnx, recipe.yaml, data.npz"}},
 		Action: runFault,
 	}
