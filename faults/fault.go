@@ -5,6 +5,21 @@
 // A fault is a file of catalogue/, embedded here. It names a network of package models, the edits that make the faulty graph of it, the
 // faulty recipe, and the ground truth as a patch of our operators: the fixed subject is the faulty one with that patch applied. Whoever
 // repairs sees a [Problem], which holds none of this truth.
+//
+// The published programs ran on Keras 2.4.3 with TensorFlow 2.3; recipes of semantics "keras" are trained as Keras 3 does. Of what the faults
+// and the published search space use, these differ (files of tensorflow/python/keras 2.3.4 against those of keras/src 3.15):
+//
+//   - hard_sigmoid has slope 0.2 (backend.py), now 1/6. The faulty graph of C1 has 0.2; one that a search puts in has 1/6.
+//   - rmsprop steps by lr·g/(√v + ε) (optimizer_v2/rmsprop.py), now by lr·g/√(v + ε); with ε = 1e-7 steps of gradients below √ε ≈ 3e-4
+//     become smaller: the last ones of D1, D2, D3 and D7.
+//   - adagrad likewise; its accumulator begins at 0.1, so that ε hardly counts.
+//   - nadam's momentum warms up with 0.96^(0.004·t) (optimizer_v2/nadam.py), now with 0.96^t. Only searches propose it.
+//   - binary_crossentropy of probabilities takes log(p + ε) behind the clip to [ε, 1-ε] (backend.py), now log(p).
+//   - a cross-entropy is computed from logits where the output is a softmax (categorical, sparse) or a sigmoid (binary); now from the logits of
+//     either activation under any of the three. So the softmax of D1's single unit has no gradient under binary_crossentropy there, and one here;
+//     it answers 1 in both, with the same accuracy.
+//
+// The same in both: sgd, adam, adamax, adadelta, the other losses, regularisers and their defaults, and the accuracies.
 package faults
 
 import (
