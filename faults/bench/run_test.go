@@ -13,18 +13,24 @@ import (
 	"testing"
 	"time"
 
+	"netmend/engine"
+	"netmend/engine/cpu"
 	"netmend/engine/reference"
 	"netmend/faults"
 	"netmend/repair/study"
 )
 
-const envOut = "NETMEND_BENCH_TEST_OUT"
+const (
+	envOut    = "NETMEND_BENCH_TEST_OUT"
+	envDevice = "NETMEND_BENCH_TEST_DEVICE"
+)
 
 // TestMain is a benchmark of its own where a test asks for one that it can kill.
 func TestMain(m *testing.M) {
 	if out := os.Getenv(envOut); out != "" {
 		c, err := small(out, faults.PublishedProtocol)
 		if err == nil {
+			c.Worker = worker(os.Getenv(envDevice))
 			_, err = Run(context.Background(), c)
 		}
 		if err != nil {
@@ -43,10 +49,21 @@ func small(out string, proto faults.Protocol) (Config, error) {
 		return Config{}, err
 	}
 	return Config{Entries: Entries(list, faults.LiteScale, proto, "", 5), Techniques: []string{"guided", "random"}, Budgets: []Budget{{Budget: study.Budget{Times: 5}}},
-		Repeats: 3, Scale: faults.LiteScale, Protocol: proto, Seed: 5, Out: out, Jobs: 1, Worker: func() (Worker, error) {
-			dev := reference.New()
-			return Worker{Start: study.OnDevice(dev), Device: dev.Name(), Close: dev.Close}, nil
-		}}, nil
+		Repeats: 3, Scale: faults.LiteScale, Protocol: proto, Seed: 5, Out: out, Jobs: 1, Worker: worker("reference")}, nil
+}
+
+// worker opens the reference or the cpu device.
+func worker(device string) func() (Worker, error) {
+	return func() (Worker, error) {
+		dev := engine.Device(reference.New())
+		if device == "cpu" {
+			var err error
+			if dev, err = cpu.New(cpu.Options{Threads: 1}); err != nil {
+				return Worker{}, err
+			}
+		}
+		return Worker{Start: study.OnDevice(dev), Device: dev.Name(), Close: dev.Close}, nil
+	}
 }
 
 func mustSmall(t *testing.T, proto faults.Protocol) Config {
@@ -94,12 +111,55 @@ func TestOneSeedOneTable(t *testing.T) {
 	compare(t, "three jobs", want, files(t, c))
 
 	c = mustSmall(t, faults.PublishedProtocol)
+	kill(t, c, "reference")
+	raw, err := os.ReadFile(filepath.Join(c.Out, IndexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Out, IndexFile), append(raw, `{"kind":"search","ru`...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.Resume = true
+	compare(t, "killed and resumed", want, files(t, c))
+	compare(t, "resumed when all was done", want, files(t, c))
+	testInterrupted(t, want)
+	testPlots(t, want)
+}
+
+// The same on the device that benchmarks are made with: a second run, with two jobs, and a killed one give the bytes of the first.
+func TestOneSeedOneTableOnCPU(t *testing.T) {
+	w, err := worker("cpu")()
+	if err != nil {
+		t.Skip(err)
+	}
+	w.Close()
+	begin := func() Config {
+		c := mustSmall(t, faults.PublishedProtocol)
+		c.Worker = worker("cpu")
+		return c
+	}
+	want := files(t, begin())
+	if !bytes.Contains(want[TableFile], []byte("device cpu (")) {
+		t.Fatalf("another device:\n%s", want[TableFile])
+	}
+	c := begin()
+	c.Jobs = 2
+	compare(t, "two jobs", want, files(t, c))
+	c = begin()
+	kill(t, c, "cpu")
+	c.Resume = true
+	compare(t, "killed and resumed", want, files(t, c))
+}
+
+// kill runs a small benchmark in a process of its own and kills that in the middle of a search.
+func kill(t *testing.T, c Config, device string) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envOut+"="+c.Out)
+	cmd.Env = append(os.Environ(), envOut+"="+c.Out, envDevice+"="+device)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if raw, _ := os.ReadFile(filepath.Join(c.Out, runsDir, "D6-random-5x-0.jsonl")); bytes.Count(raw, []byte("\n")) >= 3 || time.Now().After(deadline) {
 			break
 		}
@@ -112,14 +172,11 @@ func TestOneSeedOneTable(t *testing.T) {
 	if err != nil || bytes.Count(raw, []byte("\n")) < 5 || bytes.Contains(raw, []byte("D7-random-5x-2")) {
 		t.Fatalf("the kill came too early or too late: %d lines, %v", bytes.Count(raw, []byte("\n")), err)
 	}
-	if err := os.WriteFile(filepath.Join(c.Out, IndexFile), append(raw, `{"kind":"search","ru`...), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c.Resume = true
-	compare(t, "killed and resumed", want, files(t, c))
-	compare(t, "resumed when all was done", want, files(t, c))
+}
 
-	c = mustSmall(t, faults.PublishedProtocol)
+func testInterrupted(t *testing.T, want map[string][]byte) {
+	t.Helper()
+	c := mustSmall(t, faults.PublishedProtocol)
 	ctx, cancel := context.WithCancel(context.Background())
 	c.Progress = func(e Event) {
 		if strings.HasPrefix(e.Run, "D6-guided") && e.Study != nil && e.Study.Trials > 2 {
@@ -135,6 +192,10 @@ func TestOneSeedOneTable(t *testing.T) {
 	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "another benchmark") {
 		t.Errorf("another seed went on with the folder: %v", err)
 	}
+}
+
+func testPlots(t *testing.T, want map[string][]byte) {
+	t.Helper()
 	for _, name := range []string{IRPlot, BudgetPlot, EditsPlot} {
 		d := xml.NewDecoder(bytes.NewReader(want[name]))
 		n := 0
