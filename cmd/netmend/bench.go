@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"netmend/engine/cpu"
 	"netmend/faults"
 	"netmend/faults/bench"
 	"netmend/repair/study"
@@ -37,7 +36,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "threads", Value: 1, Usage: "threads of the cpu device per run; results depend on it to the last bits"},
 			&cli.StringFlag{Name: "out", Value: "bench", Usage: "`FOLDER` for tables, plots and journals"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the benchmark in the output folder"},
-			rootFlag, deviceFlag},
+			rootFlag, deviceFlag, precisionFlag},
 		Subcommands: []*cli.Command{benchTrainCommand()},
 		Action:      runBench,
 	}
@@ -119,9 +118,8 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 		cfg.Jobs = max(1, runtime.NumCPU()/threads)
 	}
 	cfg.Entries = bench.Entries(list, cfg.Scale, cfg.Protocol, c.String("root"), cfg.Seed)
-	name := c.String("device")
 	cfg.Worker = func() (bench.Worker, error) {
-		dev, err := openDeviceWith(name, cpu.Options{Threads: threads})
+		dev, err := trainingDevice(c, threads)
 		if err != nil {
 			return bench.Worker{}, err
 		}

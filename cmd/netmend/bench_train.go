@@ -103,7 +103,7 @@ func runBenchTrain(c *cli.Context) error {
 	if c.Duration("time") <= 0 {
 		return usage("--time %v is not positive", c.Duration("time"))
 	}
-	dev, err := trainingDevice(c)
+	dev, err := trainingDevice(c, 0)
 	if err != nil {
 		return err
 	}

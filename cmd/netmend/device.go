@@ -16,18 +16,19 @@ var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: 
 
 var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32", Usage: "`NAME`: float32, or bf16, which rounds the factors of matrix products and convolutions"}
 
-// trainingDevice opens the device that --device and --precision name. A precision that it does not have is refused.
-func trainingDevice(c *cli.Context) (engine.Device, error) {
+// trainingDevice opens the device that --device and --precision name, with so many threads per training (0: one per core). A precision that
+// it does not have is refused.
+func trainingDevice(c *cli.Context, threads int) (engine.Device, error) {
 	name, precision := c.String("device"), c.String("precision")
 	switch {
 	case !slices.Contains(cpu.Precisions, precision):
 		return nil, usage("--precision %q is not known: one of %v", precision, cpu.Precisions)
 	case precision == "float32":
-		return openDevice(name)
+		return openDeviceWith(name, cpu.Options{Threads: threads})
 	case name != "auto" && name != "cpu":
 		return nil, usage("--precision %s needs --device cpu", precision)
 	}
-	return cpu.New(cpu.Options{Precision: precision})
+	return cpu.New(cpu.Options{Threads: threads, Precision: precision})
 }
 
 // openDevice opens a device by name. auto is the fastest that this build and machine have; whoever uses it shows the device's own name.

@@ -37,7 +37,7 @@ func mutateCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the trainings and of what is random in a mutant's data"},
 			&cli.StringFlag{Name: "out", Value: "mutants", Usage: "`FOLDER` for the mutants, " + mutate.FileMutants + " and " + fileJournal},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the journal in the output folder; operators may be others than before"},
-			deviceFlag, jsonFlag}, subjectFlags...),
+			deviceFlag, precisionFlag, jsonFlag}, subjectFlags...),
 		Action: runMutate,
 	}
 }
@@ -69,7 +69,7 @@ func runMutate(c *cli.Context) error {
 	case c.Int("runs") < 2 || perOperator < 0 || c.Int("pairs") < 1:
 		return usage("--runs must be at least 2, --per-operator at least 0 and --pairs at least 1")
 	}
-	dev, err := openDevice(c.String("device"))
+	dev, err := trainingDevice(c, 0)
 	if err != nil {
 		return err
 	}

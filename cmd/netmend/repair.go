@@ -54,7 +54,7 @@ func runRepair(c *cli.Context) error {
 	if c.Int("pairs") < 1 {
 		return usage("--pairs %d must be at least 1", c.Int("pairs"))
 	}
-	dev, err := trainingDevice(c)
+	dev, err := trainingDevice(c, 0)
 	if err != nil {
 		return err
 	}

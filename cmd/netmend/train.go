@@ -43,7 +43,7 @@ func runTrain(c *cli.Context) error {
 	if c.IsSet("seed") {
 		s.Recipe.Seed = c.Uint64("seed")
 	}
-	dev, err := trainingDevice(c)
+	dev, err := trainingDevice(c, 0)
 	if err != nil {
 		return err
 	}
