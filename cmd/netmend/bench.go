@@ -79,7 +79,8 @@ func runBench(c *cli.Context) error {
 // benchConfig reads the flags.
 func benchConfig(c *cli.Context) (bench.Config, error) {
 	cfg := bench.Config{Repeats: c.Int("repeats"), Scale: faults.Scale(c.String("scale")), Protocol: faults.Protocol(c.String("protocol")),
-		Seed: c.Uint64("seed"), ValuesOnly: c.Bool("values"), Out: c.String("out"), Resume: c.Bool("resume"), Jobs: c.Int("jobs")}
+		Seed: c.Uint64("seed"), ValuesOnly: c.Bool("values"), Out: c.String("out"), Resume: c.Bool("resume"), Jobs: c.Int("jobs"),
+		Processor: processTime}
 	if c.NArg() > 0 {
 		return cfg, usage("bench has no part %q", c.Args().First())
 	}

@@ -12,6 +12,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"netmend/faults"
 	"netmend/repair"
@@ -54,6 +55,8 @@ type Config struct {
 	Jobs       int
 	Worker     func() (Worker, error)
 	Progress   func(Event) // called by one job at a time; nil: not
+	// Processor is the time that this process has taken of all cores; nil: wall times alone are logged. It is the run's own with one job.
+	Processor func() time.Duration
 }
 
 // Event is something that happened.

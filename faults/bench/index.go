@@ -16,7 +16,7 @@ import (
 // The files of an output folder, besides those of Write.
 const (
 	IndexFile = "index.jsonl" // a line for every finished run, in the order in which they finished
-	timesFile = "times.log"   // wall seconds of every run
+	timesFile = "times.log"   // of every run: its name, seconds by the clock, seconds of the processor (Config.Processor)
 	runsDir   = "runs"        // journals of the searches
 )
 
@@ -142,14 +142,14 @@ func (x *index) take(raw []byte, n int, want string) error {
 }
 
 // add writes a finished run down and waits until it is on the disk.
-func (x *index) add(l Line, took time.Duration) error {
+func (x *index) add(l Line, took, processor time.Duration) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err := x.lines.Append(l); err != nil {
 		return err
 	}
 	x.done[l.Name] = l
-	_, err := fmt.Fprintf(x.times, "%s %.3f\n", l.Name, took.Seconds())
+	_, err := fmt.Fprintf(x.times, "%s %.3f %.3f\n", l.Name, took.Seconds(), processor.Seconds())
 	return err
 }
 

@@ -140,7 +140,7 @@ func (r *runner) run(ctx context.Context, w Worker, t task) error {
 	}
 	defer r.release(t.entry)
 	l := Line{Name: r.name(t), Seed: r.seed(t)}
-	began := time.Now()
+	began, processor := time.Now(), r.processor()
 	if t.variant != "" {
 		l.Kind = "value"
 		l.Value, err = r.value(ctx, w, x, t, l.Seed)
@@ -151,7 +151,7 @@ func (r *runner) run(ctx context.Context, w Worker, t task) error {
 	if err != nil {
 		return fmt.Errorf("bench: run %s: %w", l.Name, err)
 	}
-	if err := r.index.add(l, time.Since(began)); err != nil {
+	if err := r.index.add(l, time.Since(began), r.processor()-processor); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -159,6 +159,13 @@ func (r *runner) run(ctx context.Context, w Worker, t task) error {
 	r.mu.Unlock()
 	r.report(Event{Run: l.Name, Finished: true})
 	return nil
+}
+
+func (c Config) processor() time.Duration {
+	if c.Processor == nil {
+		return 0
+	}
+	return c.Processor()
 }
 
 func (r *runner) report(e Event) {

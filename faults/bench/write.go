@@ -177,7 +177,11 @@ func (r Results) Markdown() string {
 	c := r.Config
 	fmt.Fprintf(&w, "# Fault benchmark: %s protocol, %s scale\n\n%d repeats, seed %d, device %s.\n", c.Protocol, c.Scale, c.Repeats, c.Seed, r.Device)
 	w.WriteString("\nFaults marked * are trained on data that stands in for the published set; see the list at the end. `published` columns are Table III of \"Repairing DNN Architecture: Are We There Yet?\".\n")
-	r.valueTable(&w)
+	if c.Scale == faults.LiteScale {
+		r.liteTable(&w)
+	} else {
+		r.valueTable(&w)
+	}
 	if !c.ValuesOnly {
 		r.summaryTable(&w)
 		for _, b := range c.Budgets {
@@ -213,6 +217,23 @@ func (r Results) valueTable(w *strings.Builder) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, pm(v.Fault, v.Faulty), fixed(p.Faulty, n),
 			diff(v.FaultyOff, v.Faulty.Mean, p.Faulty), pm(v.Fault, v.Fixed), fixed(p.Fixed, n), diff(v.FixedOff, v.Fixed.Mean, p.Fixed),
 			fixed(v.Distance, 1))
+	}
+}
+
+// liteTable has the subsets in place of the published values, which are of other trainings.
+func (r Results) liteTable(w *strings.Builder) {
+	w.WriteString("\n## Faulty and fixed\n\nRows of the two parts of the data set; epochs and batch size, faulty → fixed where the fix changes them. Mean ± standard deviation on the hold-out rows; d is Cohen's d between fixed and faulty.\n\n")
+	w.WriteString("| fault | metric | training rows | test rows | epochs | batch | faulty | fixed | d |\n|---|---|---|---|---|---|---|---|---|\n")
+	change := func(faulty, fixed int) string {
+		if faulty == fixed {
+			return strconv.Itoa(faulty)
+		}
+		return fmt.Sprintf("%d → %d", faulty, fixed)
+	}
+	for _, v := range r.Values {
+		l := v.Fault.Lite
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, l.Train, l.Test, change(l.Epochs, l.FixedEpochs),
+			change(l.Batch, l.FixedBatch), pm(v.Fault, v.Faulty), pm(v.Fault, v.Fixed), fixed(v.Distance, 1))
 	}
 }
 
