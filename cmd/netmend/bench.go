@@ -24,7 +24,7 @@ func benchCommand() *cli.Command {
 			"interrupted goes on with --resume.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "faults", Value: "all", Usage: "`IDS` of faults, separated by commas, or all"},
-			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ")},
+			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ") + "; guided-IDEA is guided without one of " + ideaNames()},
 			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what a search may spend, several separated by commas: `20x` the faulty training's cost, 30t trials, " +
 				"or 20x-trials, as many as the published runs at 20x had"},
 			&cli.IntFlag{Name: "repeats", Value: 10, Usage: "searches per fault, technique and budget, and trainings of each faulty and fixed subject"},
@@ -95,8 +95,8 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 		return cfg, usage("--protocol %q is not known: %s or %s", cfg.Protocol, faults.PublishedProtocol, faults.StrictProtocol)
 	}
 	for _, name := range strings.Split(c.String("technique"), ",") {
-		if !slices.Contains(technique.Names(), name) {
-			return cfg, usage("--technique %q is not known: %s", name, strings.Join(technique.Names(), ", "))
+		if _, _, err := technique.Parse(name); err != nil {
+			return cfg, usage("--technique: %v", err)
 		}
 		if !slices.Contains(cfg.Techniques, name) {
 			cfg.Techniques = append(cfg.Techniques, name)

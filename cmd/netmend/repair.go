@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,6 +32,7 @@ func repairCommand() *cli.Command {
 		Name: "repair", Usage: "find a patch that makes a faulty model better, and prove it on hold-out rows", ArgsUsage: "MODEL.onnx",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "technique", Value: "guided", Usage: "`NAME` of the searcher: " + strings.Join(technique.Names(), ", ")},
+			&cli.StringSliceFlag{Name: "without", Usage: "`IDEAS` of guided that are left out, to see what they bring: " + ideaNames()},
 			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the search and of the verdict's trainings"},
 			&cli.IntFlag{Name: "pairs", Value: study.DefaultSeeds, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
@@ -48,8 +48,9 @@ func runRepair(c *cli.Context) error {
 	if err != nil {
 		return usage("--budget: %v", err)
 	}
-	if !slices.Contains(technique.Names(), c.String("technique")) {
-		return usage("--technique %q is not known: %s", c.String("technique"), strings.Join(technique.Names(), ", "))
+	searcher, err := technique.Without(c.String("technique"), c.StringSlice("without"))
+	if err != nil {
+		return usage("--technique: %v", err)
 	}
 	if c.Int("pairs") < 1 {
 		return usage("--pairs %d must be at least 1", c.Int("pairs"))
@@ -72,7 +73,7 @@ func runRepair(c *cli.Context) error {
 	}
 	show := newProgress(c, s.Recipe.Metric)
 	show.start(dev.Name())
-	report, err := study.Run(c.Context, study.Config{Subject: s, Operators: operators.All(), Technique: c.String("technique"), Budget: budget,
+	report, err := study.Run(c.Context, study.Config{Subject: s, Operators: operators.All(), Technique: searcher, Budget: budget,
 		Seed: c.Uint64("seed"), Seeds: c.Int("pairs"), Start: study.OnDevice(dev), Device: dev.Name(),
 		Journal: filepath.Join(out, fileJournal), Resume: c.Bool("resume"), Progress: show.step})
 	show.end()
@@ -93,6 +94,15 @@ func runRepair(c *cli.Context) error {
 		return &failure{code: exitNoRepair}
 	}
 	return nil
+}
+
+// ideaNames lists what --without takes.
+func ideaNames() string {
+	var names []string
+	for _, x := range technique.Ideas() {
+		names = append(names, string(x))
+	}
+	return strings.Join(names, ", ")
 }
 
 // trainable says what does not go together in a subject, before anything is written.

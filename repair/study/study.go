@@ -17,6 +17,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"netmend/data"
@@ -156,6 +157,13 @@ func open(c Config) (*session, error) {
 	}
 	if c.Seeds == 0 {
 		c.Seeds = DefaultSeeds
+	}
+	_, without, err := technique.Parse(c.Technique)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(without, technique.Minimization) {
+		c.MinimizeTimes = -1
 	}
 	if c.MinimizeTimes == 0 {
 		c.MinimizeTimes = DefaultMinimizeTimes

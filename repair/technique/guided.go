@@ -89,7 +89,7 @@ func newGuided(s Setup) *guided {
 	updates := float64(r.Epochs) * math.Ceil(float64(len(s.Subject.Data.Train))/float64(max(1, r.BatchSize)))
 	for f := 1.0; ; f /= reduction {
 		g.rungs = append([]float64{f}, g.rungs...)
-		if next := f / reduction; next < minShare-1e-9 || next*updates < minUpdates {
+		if next := f / reduction; !g.has(Halving) || next < minShare-1e-9 || next*updates < minUpdates {
 			break
 		}
 	}
@@ -97,9 +97,20 @@ func newGuided(s Setup) *guided {
 	return g
 }
 
+// has says whether an idea is part of this search.
+func (g *guided) has(x Idea) bool { return !slices.Contains(g.setup.without, x) }
+
 // suspect ranks all single edits by what symptoms say; arms that are there keep what is known of them.
 func (g *guided) suspect(symptoms []diagnose.Symptom) {
-	g.suspects = diagnose.Suspicion(symptoms, g.setup.slots())
+	g.suspects = diagnose.Suspicion(symptoms, g.slots())
+	if !g.has(Diagnosis) {
+		for k := range g.suspects {
+			g.suspects[k] = diagnose.Suspect{Weight: 1}
+		}
+	}
+	if !g.has(Singles) {
+		return
+	}
 	for _, c := range g.singles() {
 		g.add(c.patch, c.weight, c.why, nil)
 	}
@@ -148,7 +159,7 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	if a := g.best(func(a *arm) bool { return a.rung > 0 }); a != nil {
 		return g.train(a, "nothing else is left to try"), nil
 	}
-	if a := g.combine(); a != nil {
+	if a := g.combine(); a != nil && (g.has(Composition) || !g.has(Singles)) {
 		return g.train(a, a.why), nil
 	}
 	return Proposal{}, io.EOF
@@ -159,6 +170,9 @@ func (g *guided) train(a *arm, why string) Proposal {
 	from, rung := a.trial, a.rung
 	if a.from != None { // it continues a whole training: there is nothing shorter
 		from, rung = a.from, len(g.rungs)-1
+	}
+	if !g.has(Continuation) {
+		from = None
 	}
 	return g.send(job{a: a, rung: rung}, Proposal{Patch: a.patch, Epochs: g.epochs(a.patch, rung), From: from, Seed: g.setup.Seed, Why: why})
 }
@@ -217,6 +231,10 @@ func (g *guided) Tell(t Trial) error {
 	if a.rung == len(g.rungs) {
 		a.over, a.scores = true, []float64{score}
 		a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
+		if a.confirm && !g.has(Confirmation) {
+			a.confirm = false
+			g.believe(a)
+		}
 	}
 	return nil
 }
@@ -252,9 +270,16 @@ func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
 		return
 	}
 	a.scores = append(a.scores, score)
+	g.believe(a)
+}
+
+// believe makes an arm the one to beat, and to build on.
+func (g *guided) believe(a *arm) {
 	before := g.incumbent
 	g.incumbent, g.since = a, g.spent
-	g.extend(a, before)
+	if g.has(Composition) {
+		g.extend(a, before)
+	}
 }
 
 // bar is the score that a patch has to beat: the faulty subject's, or the incumbent's mean.
@@ -374,7 +399,7 @@ func (g *guided) fresh() (*arm, string) {
 	if len(open) == 0 {
 		return nil, ""
 	}
-	if g.rng.Float64() < uniformShare {
+	if g.has(Uniform) && g.rng.Float64() < uniformShare {
 		return open[g.rng.IntN(len(open))], "drawn uniformly"
 	}
 	top := open[0]

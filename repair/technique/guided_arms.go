@@ -20,6 +20,18 @@ type candidate struct {
 // manySuspected is the weight from which a slot counts as pointed at by evidence: above every prior.
 const manySuspected = 5
 
+// dataOperators edit what the model is fed with.
+var dataOperators = []string{"preprocessing", "input_scaling"}
+
+// slots are the slots that this search edits.
+func (g *guided) slots() repair.Space {
+	all := g.setup.slots()
+	if g.has(Data) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(x repair.Slot) bool { return slices.Contains(dataOperators, x.Operator) })
+}
+
 // singles are all single edits of the searched slots on a grid, and the same edit in all suspected slots of an operator where there are several:
 // a fault that an author made in one layer, he made in all.
 func (g *guided) singles() []candidate {
@@ -27,7 +39,7 @@ func (g *guided) singles() []candidate {
 	together := map[repair.Edit][]repair.Edit{}
 	var order []repair.Edit
 	weights := map[repair.Edit]float64{}
-	for _, x := range g.setup.slots() {
+	for _, x := range g.slots() {
 		if !g.setup.Space.Active(x, nil) {
 			continue
 		}
@@ -39,7 +51,7 @@ func (g *guided) singles() []candidate {
 				weight *= p
 			}
 			out = append(out, candidate{repair.NewPatch(e), weight, fmt.Sprintf("suspicion %.3g", weight)})
-			if _, ok := s.Prefer[v.value]; ok && s.Weight >= manySuspected {
+			if _, ok := s.Prefer[v.value]; ok && s.Weight >= manySuspected && g.has(Together) {
 				kind := repair.Edit{Operator: e.Operator, Value: e.Value}
 				if together[kind] == nil {
 					order = append(order, kind)
@@ -162,10 +174,10 @@ func at(d repair.Domain, u float64) repair.Value {
 
 // longer adds the training of a patch for twice its epochs, continuing what it has trained; as long as that helps, it is doubled again.
 func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
-	if from == None || weight == 0 {
+	if from == None || weight == 0 || !g.has(Longer) {
 		return
 	}
-	x, ok := g.setup.slots().Slot(epochsKey)
+	x, ok := g.slots().Slot(epochsKey)
 	if !ok {
 		return
 	}
@@ -174,7 +186,11 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
 	if v.Number <= e || !x.Domain.Contains(v) {
 		return
 	}
-	if a := g.add(p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v}), weight, "train longer", nil); a != nil {
+	p = p.Without(epochsKey)
+	if v != x.Current {
+		p = p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v})
+	}
+	if a := g.add(p, weight, "train longer", nil); a != nil {
 		a.from, a.longer = from, true
 	}
 }

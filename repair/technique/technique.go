@@ -96,6 +96,7 @@ type Setup struct {
 	Keys []repair.Key
 	// MinEpochs: random search draws fewer epochs than the faulty ones only above this number. Zero: 1; negative: no bound.
 	MinEpochs int
+	without   []Idea // by the technique's name
 }
 
 // rows is the number of samples that scores are measured on.
@@ -112,8 +113,8 @@ func (s Setup) slots() repair.Space {
 }
 
 var registry = map[string]func(Setup) (Technique, error){
-	"guided": func(s Setup) (Technique, error) { return newGuided(s), nil },
-	"random": func(s Setup) (Technique, error) { return newRandom(s), nil },
+	guidedName: func(s Setup) (Technique, error) { return newGuided(s), nil },
+	"random":   func(s Setup) (Technique, error) { return newRandom(s), nil },
 }
 
 // Names lists the techniques.
@@ -126,16 +127,17 @@ func Names() []string {
 	return names
 }
 
-// New makes a technique by name.
+// New makes a technique by its name, see [Parse].
 func New(name string, s Setup) (Technique, error) {
-	make, ok := registry[name]
-	if !ok {
-		return nil, fmt.Errorf("technique: %q is not known: one of %v", name, Names())
+	base, without, err := Parse(name)
+	if err != nil {
+		return nil, err
 	}
+	s.without = without
 	if err := s.Subject.Recipe.Check(); err != nil {
 		return nil, fmt.Errorf("technique: recipe: %w", err)
 	}
-	return make(s)
+	return registry[base](s)
 }
 
 // epochsKey is the slot of the number of epochs.

@@ -14,6 +14,25 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// Guided without an idea is a technique too, and searches differently.
+func TestWithoutIdeas(t *testing.T) {
+	for _, idea := range technique.Ideas() {
+		name, err := technique.Without("guided", []string{string(idea)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		techniquetest.Run(t, name, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
+	}
+	if name, err := technique.Without("guided", []string{"halving", " longer"}); err != nil || name != "guided-halving-longer" {
+		t.Errorf("%q, %v", name, err)
+	}
+	for _, c := range [][]string{{"guided", "luck"}, {"random", "halving"}} {
+		if name, err := technique.Without(c[0], c[1:]); err == nil {
+			t.Errorf("%q is taken", name)
+		}
+	}
+}
+
 func TestUnknownTechnique(t *testing.T) {
 	if _, err := technique.New("oracle", techniquetest.Setup()); err == nil || !strings.Contains(err.Error(), "guided") {
 		t.Errorf("unknown technique: %v", err)
