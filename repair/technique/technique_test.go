@@ -8,9 +8,14 @@ import (
 	"netmend/repair/technique/techniquetest"
 )
 
+// expected says what is particular of a technique.
+var expected = map[string]techniquetest.Options{
+	"random": {LinearRate: true},
+}
+
 func TestConformance(t *testing.T) {
 	for _, name := range technique.Names() {
-		techniquetest.Run(t, name, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
+		techniquetest.Run(t, name, expected[name], func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
 	}
 }
 
@@ -21,7 +26,7 @@ func TestWithoutIdeas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		techniquetest.Run(t, name, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
+		techniquetest.Run(t, name, techniquetest.Options{}, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
 	}
 	if name, err := technique.Without("guided", []string{"halving", " longer"}); err != nil || name != "guided-halving-longer" {
 		t.Errorf("%q, %v", name, err)
