@@ -13,7 +13,7 @@ type buffer struct {
 	at        unsafe.Pointer // where it lies; of temporaries known once the plan is laid out
 	temporary bool
 	half      bool // the elements are bfloat16, two in a word
-	first     int  // the step that writes it
+	first     int  // the first step that writes it
 	last      int  // the last step that reads it
 	offset    int  // of temporaries, in bytes
 }
@@ -35,7 +35,7 @@ func bytesOf(b *buffer) int { return (max(b.n, 1)*4 + alignment - 1) / alignment
 // place lays out the temporaries of a function so that those which live at the same time do not overlap, and returns the bytes needed.
 // First fit: at every step the lowest gap that is large enough, which keeps the working set small.
 func place(steps []step) int {
-	for i := range steps {
+	for i := len(steps) - 1; i >= 0; i-- { // backwards: a Concat or Pad is written by several steps, and lives from the first one
 		for _, b := range steps[i].writes {
 			b.first, b.last = i, max(b.last, i)
 		}

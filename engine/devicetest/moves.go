@@ -32,6 +32,9 @@ func moveCases() []testCase {
 			g.emit(g.b.Concat(c.axis, in...))
 		})
 	}
+	// A computed part is read while the result, which several steps may write, is under way: their memory must not overlap. The first part
+	// is not needed for any gradient, so that nothing else keeps it.
+	add("concat/computed and given", func(g *graph) { g.emit(g.b.Concat(1, g.b.Affine(g.x(16, 54), 2, 1), g.x(16, 4))) })
 	add("concat/with itself", func(g *graph) { x := g.x(2, 3); g.emit(g.b.Concat(1, x, x)) })
 	for _, c := range []struct{ big, starts, steps, small ints }{{ints{7}, ints{1}, ints{1}, ints{4}}, {ints{7}, ints{6}, ints{-2}, ints{4}}, {ints{4, 5}, ints{0, 4}, ints{1, -1}, ints{4, 5}},
 		{ints{4, 5, 6}, ints{1, 0, 5}, ints{2, 1, -3}, ints{2, 5, 2}}, {ints{2, 3, 8, 8}, ints{0, 0, 1, 2}, ints{1, 1, 1, 1}, ints{2, 3, 6, 4}},
