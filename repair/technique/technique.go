@@ -10,6 +10,7 @@ import (
 
 	"netmend/repair"
 	"netmend/repair/diagnose"
+	"netmend/repair/technique/hebo"
 	"netmend/train"
 )
 
@@ -113,8 +114,10 @@ func (s Setup) slots() repair.Space {
 }
 
 var registry = map[string]func(Setup) (Technique, error){
-	guidedName: func(s Setup) (Technique, error) { return newGuided(s), nil },
-	"random":   func(s Setup) (Technique, error) { return newRandom(s), nil },
+	guidedName:   func(s Setup) (Technique, error) { return newGuided(s), nil },
+	"hebo":       func(s Setup) (Technique, error) { return newHEBO(s, hebo.Warped) },
+	"hebo-plain": func(s Setup) (Technique, error) { return newHEBO(s, hebo.Plain) },
+	"random":     func(s Setup) (Technique, error) { return newRandom(s), nil },
 }
 
 // Names lists the techniques.

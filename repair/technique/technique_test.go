@@ -10,7 +10,9 @@ import (
 
 // expected says what is particular of a technique.
 var expected = map[string]techniquetest.Options{
-	"random": {LinearRate: true},
+	"hebo":       {Steps: 34, LinearRate: true},
+	"hebo-plain": {Steps: 34, LinearRate: true},
+	"random":     {LinearRate: true},
 }
 
 func TestConformance(t *testing.T) {
