@@ -414,7 +414,7 @@ func (p *plan) addProbe(m *onnx.Model, r Recipe) (int, error) {
 	i := 0
 	for _, x := range p.params {
 		if x.trained {
-			p.layers = append(p.layers, Layer{Name: x.Name, Kind: "parameter"})
+			p.layers = append(p.layers, Layer{Name: x.Name, Kind: "parameter", Op: x.Role.String()})
 			p.layerOuts = append(p.layerOuts, [2]int{out(x.state), out(grads[i])})
 			i++
 		}

@@ -24,6 +24,7 @@ type Epoch struct {
 	Loss         float64 // mean of the steps' losses, weighted by batch size
 	LearningRate float64
 	Score        float64 // the metric on the search part; NaN when it was not evaluated
+	SearchLoss   float64 // mean loss on the search part in inference form, without regularisers; NaN when it was not evaluated
 	Layers       []Layer // statistics of a probe at the epoch's end; nil when none was taken
 }
 
@@ -31,7 +32,7 @@ type Epoch struct {
 type Layer struct {
 	Name     string // of the parameter (an initializer) or of the node
 	Kind     string // "parameter" or "activation"
-	Op       string // activation: the node's operator
+	Op       string // activation: the node's operator; parameter: its role ("kernel", "bias", …, see lower.Role)
 	Weight   Moments
 	Gradient Moments // parameter: of the loss; activation: zero value
 	Output   Moments // activation: of the node's output

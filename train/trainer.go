@@ -164,7 +164,7 @@ func (t *Trainer) run(ctx context.Context, f, batch, count int) (int, error) {
 		t.sum += loss * float64(batch)
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
 			t.outcome = Diverged
-			t.trace.Epochs = append(t.trace.Epochs, Epoch{Number: t.epoch + 1, Loss: loss, LearningRate: t.schedule.rate(), Score: math.NaN()})
+			t.trace.Epochs = append(t.trace.Epochs, Epoch{Number: t.epoch + 1, Loss: loss, LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN()})
 			break
 		}
 	}
@@ -178,7 +178,7 @@ func (t *Trainer) run(ctx context.Context, f, batch, count int) (int, error) {
 }
 
 func (t *Trainer) endEpoch(ctx context.Context) error {
-	e := Epoch{Number: t.epoch + 1, Loss: t.sum / float64(len(t.data.Train)), LearningRate: t.schedule.rate(), Score: math.NaN()}
+	e := Epoch{Number: t.epoch + 1, Loss: t.sum / float64(len(t.data.Train)), LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN()}
 	if t.options.Probe {
 		layers, err := t.Probe(ctx)
 		if err != nil {
@@ -234,7 +234,7 @@ func (t *Trainer) judge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.Score = ev.Score
+		e.Score, e.SearchLoss = ev.Score, ev.Loss
 	}
 	stop, err := t.stopper.end(t, *e)
 	if err == nil && stop {
@@ -306,13 +306,18 @@ func (t *Trainer) evalRun(ctx context.Context, rows []int32) ([][]float64, error
 	return res.Outputs, nil
 }
 
-// Probe takes statistics of weights, gradients and activations on the first training batch, in training form but without any update.
+// Probe takes statistics of weights, gradients and activations on one batch of training rows, in training form but without any update. The rows
+// are spaced evenly: the first ones of a file that is sorted by class are all alike.
 func (t *Trainer) Probe(ctx context.Context) ([]Layer, error) {
 	p := t.plan
 	if p.probe < 0 {
 		return nil, errors.New("train: the trainer was made without Options.Probe")
 	}
-	res, err := t.exec.Run(ctx, engine.Schedule{Func: p.probe, Rows: t.data.Train[:p.batch], Seed: t.recipe.Seed, FirstStep: t.steps})
+	rows := make([]int32, p.batch)
+	for i := range rows {
+		rows[i] = t.data.Train[i*len(t.data.Train)/p.batch]
+	}
+	res, err := t.exec.Run(ctx, engine.Schedule{Func: p.probe, Rows: rows, Seed: t.recipe.Seed, FirstStep: t.steps})
 	if err != nil {
 		return nil, fmt.Errorf("train: probe: %w", err)
 	}
