@@ -131,14 +131,16 @@ func TestStaticRules(t *testing.T) {
 	}
 }
 
-// Rows outside the training part are not looked at.
-func TestOnlyTrainingRowsAreSeen(t *testing.T) {
+// What the hold-out rows hold is not looked at; that they are training rows too is, where a subject has any.
+func TestHoldoutIsNotSeen(t *testing.T) {
 	s := export(t, "pytorch_mlp")
 	space := operators.All().Space(s)
 	before := diagnose.Static(s, space)
 	f := slices.Clone(s.Data.Inputs[0].Float)
-	for _, row := range slices.Concat(s.Data.Search, s.Data.Holdout) {
-		f[int(row)*s.Data.Inputs[0].RowSize()] = float32(math.NaN())
+	for _, row := range s.Data.Holdout {
+		for k := range s.Data.Inputs[0].RowSize() {
+			f[int(row)*s.Data.Inputs[0].RowSize()+k] = float32(math.NaN())
+		}
 	}
 	s.Data.Inputs = slices.Clone(s.Data.Inputs)
 	s.Data.Inputs[0].Float = f
@@ -152,7 +154,7 @@ func TestDynamicRules(t *testing.T) {
 	trace := func(losses ...float64) *train.Trace {
 		x := &train.Trace{Losses: losses}
 		for i, l := range losses {
-			x.Epochs = append(x.Epochs, train.Epoch{Number: i + 1, Loss: l, Score: math.NaN()})
+			x.Epochs = append(x.Epochs, train.Epoch{Number: i + 1, Loss: l, Score: math.NaN(), SearchLoss: math.NaN()})
 		}
 		return x
 	}
@@ -165,6 +167,18 @@ func TestDynamicRules(t *testing.T) {
 	}
 	param := func(name string, g float64) train.Layer {
 		return train.Layer{Name: name, Kind: "parameter", Weight: train.Moments{MeanSquare: 1}, Gradient: train.Moments{MeanAbs: g, MeanSquare: g * g, MaxAbs: 2 * g}}
+	}
+	stuck := func(l ...train.Layer) *train.Trace {
+		x := trace(1, 1, 1)
+		for i := range x.Epochs {
+			x.Epochs[i].Layers = l
+		}
+		return x
+	}
+	out := train.Layer{Name: "out", Kind: "activation", Op: "Gemm", Output: train.Moments{MeanAbs: 50}}
+	blind := trace(1, 0.8, 0.6, 0.5, 0.4, 0.3)
+	for i := range blind.Epochs {
+		blind.Epochs[i].Score = 0.1 + 0.001*float64(i%2)
 	}
 	overfit := trace(1, 0.5, 0.3, 0.2, 0.1)
 	for i, s := range []float64{0.7, 0.9, 0.85, 0.8, 0.75} {
@@ -185,11 +199,17 @@ func TestDynamicRules(t *testing.T) {
 		{"overfitting", overfit, diagnose.Overfitting},
 		{"exploding", layers(param("w", 1e6)), diagnose.ExplodingGradient},
 		{"vanishing", layers(param("w", 1e-8)), diagnose.VanishingGradient},
-		{"vanishing towards the input", layers(param("a", 1e-4), param("b", 1), param("c", 1), param("d", 1)), diagnose.VanishingGradient},
+		{"vanishing towards the input", layers(param("a", 5e-5), param("b", 1), param("c", 1), param("d", 1)), diagnose.VanishingGradient},
 		{"no gradient", layers(param("w", 0)), diagnose.NoGradient},
 		{"unchanged", layers(param("w", 1)), diagnose.WeightsUnchanged},
 		{"dead", layers(train.Layer{Name: "r", Kind: "activation", Op: "Relu", Dead: 0.9}), diagnose.DeadUnits},
-		{"large", layers(train.Layer{Name: "r", Kind: "activation", Output: train.Moments{MeanAbs: 50}}), diagnose.LargeActivation},
+		{"large", stuck(train.Layer{Name: "r", Kind: "activation", Op: "Relu", Output: train.Moments{MeanAbs: 50}}, out), diagnose.LargeActivation},
+		{"saturated tanh", stuck(train.Layer{Name: "r", Kind: "activation", Op: "Tanh", Output: train.Moments{MeanAbs: 0.9}}, out), diagnose.Saturation},
+		{"saturated sigmoid", stuck(train.Layer{Name: "r", Kind: "activation", Op: "Sigmoid", Output: train.Moments{Mean: 0.5, MeanSquare: 0.49}}, out), diagnose.Saturation},
+		{"exploding towards the input", stuck(param("a", 100), param("b", 1)), diagnose.ExplodingGradient},
+		{"large everywhere", layers(param("a", 2e4), param("b", 2e4)), diagnose.ExplodingGradient},
+		{"small everywhere", layers(param("a", 5e-6), param("b", 5e-6)), diagnose.VanishingGradient},
+		{"loss without metric", blind, diagnose.LossMetricDisagree},
 	} {
 		if got := diagnose.Dynamic(c.trace, r); !slices.Contains(kinds(got), c.want) {
 			t.Errorf("%s: %v lacks %s", c.name, got, c.want)
@@ -197,6 +217,25 @@ func TestDynamicRules(t *testing.T) {
 	}
 	if got := diagnose.Dynamic(trace(1, 0.5, 0.3, 0.25, 0.246, 0.244, 0.242, 0.241), r); len(got) != 0 {
 		t.Errorf("a healthy training shows %v", got)
+	}
+	for name, x := range map[string]*train.Trace{
+		"noise about 0":            trace(1, 0.1, 0.001, 0.003, 0.0005, 0.002),
+		"one rise":                 trace(1, 0.5, 0.6, 0.4, 0.3),
+		"solved, small gradients":  {Losses: []float64{1, 0.01}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{param("w", 1e-9)}}}},
+		"good, units dead":         {Losses: []float64{1, 0.5}, Epochs: []train.Epoch{{Number: 1, Loss: 0.7, Score: 0.95, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Dead: 0.9}}}}},
+		"bias without a gradient":  {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.9, Layers: []train.Layer{{Name: "b", Kind: "parameter", Op: "bias"}}}}},
+		"large in a good training": {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Output: train.Moments{MeanAbs: 50}}}}}},
+	} {
+		if got := diagnose.Dynamic(x, r); slices.ContainsFunc(got, func(s diagnose.Symptom) bool { return s.Kind.Level() != diagnose.Note }) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	chance := trace(1, 0.5, 0.3, 0.2, 0.1)
+	for i, s := range []float64{0.7, 0.9, 0.85, 0.8, 0.75} { // as overfit, but the search loss goes on falling
+		chance.Epochs[i].Score, chance.Epochs[i].SearchLoss = s, 1-0.1*float64(i)
+	}
+	if got := diagnose.Dynamic(chance, r); slices.Contains(kinds(got), diagnose.Overfitting) {
+		t.Errorf("a score that falls by chance shows %v", got)
 	}
 	if got := diagnose.Dynamic(&train.Trace{}, r); len(got) != 0 {
 		t.Errorf("no training shows %v", got)

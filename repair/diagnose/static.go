@@ -1,13 +1,9 @@
 package diagnose
 
 import (
-	"math"
-	"slices"
-
-	"netmend/data"
 	"netmend/onnx"
 	"netmend/repair"
-	"netmend/train"
+	"netmend/train/lower"
 )
 
 // The symptoms that graph, recipe and training rows show before any training. What each is measured against, and why, stands at its rule.
@@ -19,8 +15,7 @@ const (
 	SoftmaxOneUnit       Kind = "softmax_on_one_unit"    // it is 1 whatever the input
 	OutputWidth          Kind = "output_width"           // fewer or more units than the labels have classes
 	LossNotForTask       Kind = "loss_not_for_task"
-	MetricBlind          Kind = "metric_blind" // the metric cannot see whether the task is done
-	LabelsNotWhole       Kind = "labels_not_whole"
+	MetricBlind          Kind = "metric_blind"    // the metric cannot see whether the task is done
 	ConstantKernel       Kind = "constant_kernel" // all units of a layer compute the same and stay so
 	ConstantBias         Kind = "constant_bias"
 	InitialScale         Kind = "initial_scale"
@@ -35,9 +30,6 @@ const (
 	HiddenSoftmax        Kind = "hidden_softmax"
 	StrongRegularizer    Kind = "strong_regularizer"
 	HighDropout          Kind = "high_dropout"
-	InputScale           Kind = "input_scale"
-	ConstantFeatures     Kind = "constant_features"
-	NonFiniteData        Kind = "non_finite_data"
 	UnevenPreprocessing  Kind = "uneven_preprocessing" // a step for some rows only, or for the labels of classes
 	Frozen               Kind = "frozen"
 	NotShuffled          Kind = "not_shuffled"
@@ -58,19 +50,23 @@ const (
 	strongL1      = 1e-3 // Keras' string 'l1' stands for 0.01, which removes most weights of a dense layer
 	strongL2      = 1e-2 // Keras' string 'l2'
 	highDropout   = 0.5  // UMLAUT's limit
-	inputLimit    = 10.0 // AutoTrainer's omega_1, for the mean of a layer's output; UMLAUT warns from 1
-	scaleRatio    = 5.0  // of an initial standard deviation to He's sqrt(2/n), either way: 25 times the variance of a layer
+	scaleRatio    = 5.0  // of a standard deviation to the usual one, either way: 25 times the variance of a layer
 	shortPatience = 3    // AutoTrainer's least
-	zeroShare     = 0.0  // any
 )
 
 // checker collects symptoms of a subject.
 type checker struct {
 	repair.Subject
-	space repair.Space
-	g     *onnx.Graph
-	out   ending
-	found []Symptom
+	space   repair.Space
+	g       *onnx.Graph
+	users   map[string][]*onnx.Node // of a value
+	maker   map[string]*onnx.Node   // of a value
+	inits   map[string]*onnx.Tensor
+	outputs map[string]bool
+	types   onnx.Types // nil where the graph's shapes do not fit
+	params  []lower.Param
+	out     ending
+	found   []Symptom
 }
 
 // ending is how the network ends: the slot of its activation, present or to be added, and its width.
@@ -81,18 +77,47 @@ type ending struct {
 	layer string
 }
 
-// Static applies the rules that need no training. Only training rows are looked at.
+// Static applies the rules that need no training. Training rows are looked at, search rows are compared with them, and of hold-out rows, where
+// the subject has any, it is only asked whether they are training rows too.
 func Static(s repair.Subject, space repair.Space) []Symptom {
 	if s.Model == nil || s.Model.Graph == nil {
 		return nil
 	}
-	c := &checker{Subject: s, space: space, g: s.Model.Graph}
-	c.out = c.findOutput()
+	c := newChecker(s, space)
 	c.data()
+	c.labels()
+	c.leaks()
 	c.head()
 	c.recipe()
 	c.slots()
+	c.graph()
 	return c.found
+}
+
+func newChecker(s repair.Subject, space repair.Space) *checker {
+	c := &checker{Subject: s, space: space, g: s.Model.Graph, users: map[string][]*onnx.Node{}, maker: map[string]*onnx.Node{},
+		inits: map[string]*onnx.Tensor{}, outputs: map[string]bool{}}
+	for _, t := range c.g.Initializers {
+		c.inits[t.Name] = t
+	}
+	for i := range c.g.Outputs {
+		c.outputs[c.g.Outputs[i].Name] = true
+	}
+	for _, n := range c.g.Nodes {
+		seen := map[string]bool{"": true}
+		for _, in := range n.Inputs {
+			if !seen[in] {
+				c.users[in], seen[in] = append(c.users[in], n), true
+			}
+		}
+		for _, out := range n.Outputs {
+			c.maker[out] = n
+		}
+	}
+	c.types, _ = onnx.InferShapes(c.Model) // without types, the rules about shapes are silent; training says what is wrong
+	c.params, _ = lower.Params(c.Model)    // likewise
+	c.out = c.findOutput()
+	return c
 }
 
 func (c *checker) add(k Kind, node, measure string, value, limit float64) {
@@ -113,18 +138,15 @@ func (c *checker) findOutput() ending {
 	if len(c.g.Outputs) == 0 {
 		return o
 	}
-	if types, err := onnx.InferShapes(c.Model); err == nil {
-		if dims, ok := types[c.g.Outputs[0].Name].Dims(); ok && len(dims) >= 2 && dims[len(dims)-1] > 0 {
-			o.width = int(dims[len(dims)-1])
-		}
+	if dims, ok := c.types[c.g.Outputs[0].Name].Dims(); ok && len(dims) >= 2 && dims[len(dims)-1] > 0 {
+		o.width = int(dims[len(dims)-1])
 	}
 	value := c.g.Outputs[0].Name
 	for range len(c.g.Nodes) {
-		i := slices.IndexFunc(c.g.Nodes, func(n *onnx.Node) bool { return slices.Contains(n.Outputs, value) })
-		if i < 0 {
+		n := c.maker[value]
+		if n == nil {
 			return o
 		}
-		n := c.g.Nodes[i]
 		if x, ok := c.space.Slot(repair.Key{Operator: "activation", Target: nodeName(n)}); ok && o.key == (repair.Key{}) {
 			o.fn, o.key = x.Current.Text, x.Key()
 		}
@@ -137,7 +159,7 @@ func (c *checker) findOutput() ending {
 		}
 		next := ""
 		for _, in := range n.Inputs { // the computed input, where the other is a bias or a shape
-			if in != "" && c.g.Initializer(in) == nil && next == "" {
+			if in != "" && !c.constant(in) && next == "" {
 				next = in
 			}
 		}
@@ -147,135 +169,4 @@ func (c *checker) findOutput() ending {
 		value = next
 	}
 	return o
-}
-
-// data looks at the training rows.
-func (c *checker) data() {
-	for i := range c.Data.Inputs {
-		a := &c.Data.Inputs[i]
-		st := c.columns(a)
-		if st.bad > 0 {
-			c.add(NonFiniteData, a.Name, "values that are not finite", st.bad, 0)
-		}
-		if !a.IsInt() && st.largest > inputLimit && !c.preprocessed(a.Name) {
-			c.add(InputScale, c.inputName(i), "largest absolute value", st.largest, inputLimit)
-		}
-		if st.constant > 0 && len(a.Shape) == 2 {
-			c.add(ConstantFeatures, a.Name, "features with one value", st.constant, zeroShare)
-		}
-	}
-	if c.Recipe.Task != train.Classification {
-		return
-	}
-	for i := range c.Data.Targets {
-		if a := &c.Data.Targets[i]; a.RowSize() == 1 && !a.IsInt() && c.fractional(a) > 0 {
-			c.add(LabelsNotWhole, a.Name, "labels that are no whole numbers", c.fractional(a), 0)
-		}
-	}
-	for _, p := range c.Recipe.Preprocessing {
-		onTarget := slices.ContainsFunc(c.Data.Targets, func(a data.Array) bool { return a.Name == p.Array })
-		if p.Part != "" || onTarget {
-			c.add(UnevenPreprocessing, stepName(p), "steps for some rows or for labels", 1, 0)
-		}
-	}
-}
-
-// stepName is what the operator preprocessing targets a step by.
-func stepName(p train.Preprocess) string {
-	array, part := p.Array, ""
-	if array == "" {
-		array = "inputs"
-	}
-	if p.Part != "" {
-		part = ":" + p.Part
-	}
-	return array + ":" + p.Kind + part
-}
-
-// inputName is the graph's name of a data array, which edits target.
-func (c *checker) inputName(i int) string {
-	ins := c.g.DataInputs()
-	for _, in := range ins {
-		if in.Name == c.Data.Inputs[i].Name {
-			return in.Name
-		}
-	}
-	if i < len(ins) {
-		return ins[i].Name
-	}
-	return c.Data.Inputs[i].Name
-}
-
-func (c *checker) preprocessed(name string) bool {
-	return slices.ContainsFunc(c.Recipe.Preprocessing, func(p train.Preprocess) bool { return p.Array == "" || p.Array == name })
-}
-
-type columnStats struct{ bad, largest, constant float64 }
-
-// sampleRows bounds how many rows are looked at: more would not change what is typical of them.
-const sampleRows = 4096
-
-func (c *checker) rows() []int32 { return c.Data.Train[:min(len(c.Data.Train), sampleRows)] }
-
-func (c *checker) columns(a *data.Array) columnStats {
-	var st columnStats
-	n := a.RowSize()
-	varies := make([]bool, n)
-	rows := c.rows()
-	for _, row := range rows {
-		for k := range n {
-			v, first := element(a, int(row)*n+k), element(a, int(rows[0])*n+k)
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				st.bad++
-				continue
-			}
-			st.largest = max(st.largest, math.Abs(v))
-			varies[k] = varies[k] || v != first
-		}
-	}
-	if len(rows) > 1 {
-		for _, v := range varies {
-			if !v {
-				st.constant++
-			}
-		}
-	}
-	return st
-}
-
-func element(a *data.Array, i int) float64 {
-	if a.IsInt() {
-		return float64(a.Int[i])
-	}
-	return float64(a.Float[i])
-}
-
-func (c *checker) fractional(a *data.Array) float64 {
-	n := 0.0
-	for _, row := range c.rows() {
-		if v := element(a, int(row)); v != math.Trunc(v) {
-			n++
-		}
-	}
-	return n
-}
-
-// classes is the number of classes that the labels of the training rows have, 0 where they are none.
-func (c *checker) classes() int {
-	if len(c.Data.Targets) == 0 || c.Recipe.Task != train.Classification {
-		return 0
-	}
-	t := &c.Data.Targets[0]
-	labels, ok := data.Labels(t)
-	if !ok {
-		return 0
-	}
-	if t.RowSize() > 1 {
-		return t.RowSize()
-	}
-	most := int32(0)
-	for _, row := range c.Data.Train {
-		most = max(most, labels[row])
-	}
-	return int(most) + 1
 }

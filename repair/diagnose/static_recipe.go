@@ -1,12 +1,15 @@
 package diagnose
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"netmend/data"
 	"netmend/repair"
 	"netmend/train"
+	"netmend/train/lower"
 )
 
 var (
@@ -43,8 +46,15 @@ func (c *checker) head() {
 	if !classifies && (reads || strings.Contains(l.Name, "hinge")) {
 		c.add(LossNotForTask, "", "regression with "+l.Name, 1, 0)
 	}
-	if !classifies && slices.Contains(classificationMetrics, c.Recipe.Metric) {
-		c.add(MetricBlind, "", "regression judged by "+string(c.Recipe.Metric), 1, 0)
+	if judged := slices.Contains(classificationMetrics, c.Recipe.Metric); judged != classifies {
+		c.add(MetricBlind, "", string(c.Recipe.Task)+" judged by "+string(c.Recipe.Metric), 1, 0)
+	}
+	categorical := strings.Contains(l.Name, "categorical") && !l.FromLogProbabilities
+	if c.out.width == 1 && categorical && fn != "softmax" { // AutoTrainer's improper loss: up to two units want a binary one
+		c.add(LossNotForTask, "", l.Name+" of one unit", 1, 0)
+	}
+	if n := c.classes(); n > 2 && l.Name == "binary_crossentropy" { // AutoTrainer's, the other way round
+		c.add(LossNotForTask, "", fmt.Sprintf("%s for one of %d classes", l.Name, n), 1, 0)
 	}
 	if n := c.classes(); n > 0 && c.out.width > 0 {
 		fits := c.out.width == n || n == 2 && c.out.width == 1 || c.Data.Targets[0].RowSize() == 1 && c.out.width > n && n > 2
@@ -67,23 +77,28 @@ func (c *checker) bounded() {
 	if !ok {
 		return
 	}
-	outside := 0.0
+	outside, least, most := 0.0, math.Inf(1), math.Inf(-1)
 	for i := range c.Data.Targets {
 		a := &c.Data.Targets[i]
-		for _, row := range c.rows() {
+		for _, row := range spaced(c.Data.Train, sampleRows) {
 			for k := range a.RowSize() {
-				if v := element(a, int(row)*a.RowSize()+k); v < b[0] || v > b[1] {
+				v := element(a, int(row)*a.RowSize()+k)
+				if least, most = min(least, v), max(most, v); v < b[0] || v > b[1] {
 					outside++
 				}
 			}
 		}
 	}
-	if outside > 0 {
+	switch {
+	case outside > 0:
 		c.add(OutputBounded, c.out.key.Target, "targets that the output cannot reach", outside, 0)
-	} else {
+	case c.out.fn == "softmax" || !(most-least >= filledRange*(b[1]-b[0])): // an autoencoder of images ends in a sigmoid on purpose
 		c.add(OutputUnusual, c.out.key.Target, "output functions of a regression", 1, 0)
 	}
 }
+
+// filledRange is the share of a function's range that targets must take up to have been the reason for it.
+const filledRange = 0.5
 
 // recipe checks what concerns the whole training.
 func (c *checker) recipe() {
@@ -96,6 +111,7 @@ func (c *checker) recipe() {
 			c.add(LearningRateLow, "", "learning rate", lr, u[0])
 		}
 	}
+	c.steps()
 	rows := len(c.Data.Train)
 	if r.BatchSize < smallBatch {
 		c.add(BatchSmall, "", "batch size", float64(r.BatchSize), smallBatch)
@@ -114,6 +130,28 @@ func (c *checker) recipe() {
 	}
 }
 
+// steps looks for preprocessing of some rows only, and of class labels.
+func (c *checker) steps() {
+	for _, p := range c.Recipe.Preprocessing {
+		onLabels := c.Recipe.Task == train.Classification && slices.ContainsFunc(c.Data.Targets, func(a data.Array) bool { return a.Name == p.Array })
+		if p.Part != "" || onLabels {
+			c.add(UnevenPreprocessing, stepName(p), "steps for some rows or for labels", 1, 0)
+		}
+	}
+}
+
+// stepName is what the operator preprocessing targets a step by.
+func stepName(p train.Preprocess) string {
+	array, part := p.Array, ""
+	if array == "" {
+		array = "inputs"
+	}
+	if p.Part != "" {
+		part = ":" + p.Part
+	}
+	return array + ":" + p.Kind + part
+}
+
 // slots checks what single nodes and tensors have.
 func (c *checker) slots() {
 	for _, x := range c.space {
@@ -130,7 +168,7 @@ func (c *checker) slots() {
 				c.hidden(x)
 			}
 		case "add_activation":
-			if x.Key() != c.out.key && x.Target != c.out.layer {
+			if x.Key() != c.out.key && x.Target != c.out.layer && c.staysLinear(x.Target) {
 				c.add(HiddenLinear, x.Target, "functions behind the layer", 0, 1)
 			}
 		case "regularizer":
@@ -165,28 +203,35 @@ func (c *checker) spread(tensor string) float64 {
 	return 0
 }
 
-// kernel looks for initial values that make all units of a layer the same, and for those far from He's scale (He et al. 2015, equation 10).
+// kernel looks for initial values that make all units of a layer the same, and for distributions far from the usual width.
 func (c *checker) kernel(x repair.Slot) {
 	switch now := x.Current.Text; {
 	case now == "zeros" || now == "ones" || now == "constant" || now == "model" && c.allEqual(x.Target):
 		c.add(ConstantKernel, x.Target, "different initial values", 1, 2)
 		return
 	}
-	t := c.g.Initializer(x.Target)
+	i := slices.IndexFunc(c.params, func(p lower.Param) bool { return p.Name == x.Target })
 	std := c.spread(x.Target)
-	if t == nil || std == 0 || len(t.Dims) < 2 {
+	if i < 0 || std == 0 || c.params[i].Role != lower.Kernel || c.params[i].FanIn < 1 {
 		return
 	}
-	fan := float64(max(t.Dims[0], t.Dims[1])) // which axis holds the inputs depends on the layer
-	if len(t.Dims) > 2 {
-		fan = 1
-		for _, d := range t.Dims[1:] {
-			fan *= float64(d)
-		}
+	usual, name := c.usualSpread(c.params[i])
+	if ratio := std / usual; ratio > scaleRatio || ratio < 1/scaleRatio {
+		c.add(InitialScale, x.Target, "standard deviation over "+name, ratio, scaleRatio)
 	}
-	if ratio := std / math.Sqrt(2/max(1, fan)); ratio > scaleRatio || ratio < 1/scaleRatio {
-		c.add(InitialScale, x.Target, "standard deviation over He's", ratio, scaleRatio)
+}
+
+// usualSpread is the standard deviation that fits the function behind a layer, as TheDeepChecker chooses (checkers.py, _pre_check_weights): He et
+// al. 2015, equation 10, for the rectifiers, LeCun et al. 1998 for SELU and sigmoid, Glorot and Bengio 2010, equation 12, for all others.
+func (c *checker) usualSpread(p lower.Param) (float64, string) {
+	in, out := float64(p.FanIn), float64(max(1, p.FanOut))
+	switch fn := c.functionBehind(p.Node); fn {
+	case "relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "swish", "thresholded_relu", "hard_swish", "mish":
+		return math.Sqrt(2 / in), "He's"
+	case "selu", "sigmoid", "hard_sigmoid":
+		return math.Sqrt(1 / in), "LeCun's"
 	}
+	return math.Sqrt(2 / (in + out)), "Glorot's"
 }
 
 func (c *checker) allEqual(tensor string) bool {
@@ -208,6 +253,9 @@ func (c *checker) hidden(x repair.Slot) {
 	case "exponential", "softplus":
 		c.add(HiddenExponential, x.Target, "functions without small gradients", 1, 0)
 	case "softmax", "log_softmax":
+		if c.weighs(x.Target) {
+			return
+		}
 		c.add(HiddenSoftmax, x.Target, "hidden units that sum to 1", 1, 0)
 	}
 }

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -74,9 +75,30 @@ var table = map[Kind][]rule{
 	StrongRegularizer:    {{"regularizer", there, 20, []string{"none", "l2=0.0001"}}},
 	HighDropout:          {{"dropout", there, 8, nil}},
 	InputScale:           {{"input_scaling", there, 8, []string{"standardize", "minmax"}}, {"learning_rate", recipe, 2, nil}, {"batch_normalization", every, 1, nil}},
+	DropoutBeforeNorm:    {{"dropout", there, 6, nil}},
+	DropoutBeforePooling: {{"dropout", there, 1, nil}},
+	FeatureMapSmall:      {{"layer", every, 4, nil}},
+	StackedActivations:   {{"activation", there, 15, []string{"linear"}}},
+	MissingFlatten:       {{"output_head", every, 5, nil}},
+	ScaleShift:           {{"preprocessing", every, 20, []string{"all_rows", "remove"}}},
+	FeatureShift:         {{"preprocessing", every, 5, []string{"all_rows", "remove"}}},
 	Frozen:               {{"frozen", there, 10, nil}},
 	NotShuffled:          {{"shuffle", recipe, 5, nil}},
 	ShortPatience:        {{"early_stopping", recipe, 6, nil}},
+
+	NonFiniteOutput: {{"kernel_initializer", every, 5, goodKernels}, {"input_scaling", every, 5, []string{"standardize", "minmax"}}, {"activation", every, 2, goodHidden},
+		{"batch_normalization", every, 1, nil}},
+	InitialLoss: {{"kernel_initializer", every, 4, goodKernels}, {"input_scaling", every, 3, []string{"standardize", "minmax"}}, {"loss", recipe, 3, nil},
+		{"output_head", every, 4, nil}, {"bias_initializer", every, 1, []string{"zeros"}}},
+	InputIgnored: {{"kernel_initializer", every, 6, goodKernels}, {"activation", every, 3, goodHidden}, {"input_scaling", every, 2, []string{"standardize"}}},
+	CannotOverfit: {{"learning_rate", recipe, 8, nil}, {"optimizer", recipe, 5, wellPaced}, {"loss", recipe, 5, nil}, {"output_head", every, 5, nil},
+		{"activation", output, 5, bestHead}, {"add_activation", output, 5, bestHead}, {"kernel_initializer", every, 3, goodKernels}, {"dropout", every, 1, nil}},
+	TrainEvalDisagree: {{"batch_size", recipe, 3, []string{"32", "64"}}, {"dropout", every, 3, nil}, {"epochs", recipe, 3, nil}, {"batch_normalization", every, 1, nil}},
+	ConstantOutput: {{"learning_rate", recipe, 6, nil}, {"output_head", every, 4, nil}, {"kernel_initializer", every, 3, goodKernels}, {"loss", recipe, 3, nil},
+		{"preprocessing", every, 3, []string{"all_rows", "remove"}}, {"activation", every, 2, goodHidden}},
+	LossMetricDisagree: {{"loss", recipe, 6, nil}, {"output_head", every, 6, nil}},
+	Saturation: {{"activation", there, 6, goodHidden}, {"kernel_initializer", every, 4, goodKernels}, {"input_scaling", every, 4, []string{"standardize", "minmax"}},
+		{"learning_rate", recipe, 3, nil}, {"batch_normalization", every, 2, nil}},
 
 	NonFiniteLoss: {{"learning_rate", recipe, 12, nil}, {"gradient_clip", recipe, 5, nil}, {"input_scaling", every, 3, []string{"standardize", "minmax"}},
 		{"loss", recipe, 4, nil}, {"kernel_initializer", every, 2, goodKernels}, {"output_head", every, 4, nil}, {"optimizer", recipe, 3, wellPaced}},
@@ -100,6 +122,10 @@ var table = map[Kind][]rule{
 	WeightsUnchanged: {{"learning_rate", recipe, 5, nil}, {"optimizer", recipe, 3, wellPaced}, {"frozen", there, 5, nil}, {"kernel_initializer", every, 1, goodKernels}},
 	NonFiniteWeights: {{"learning_rate", recipe, 10, nil}, {"gradient_clip", recipe, 4, nil}},
 }
+
+// unrepairable are the kinds that no operator can do anything about: they want other data, another metric or another graph, or harm too little
+// to be worth an edit. People want to know of them all the same.
+var unrepairable = []Kind{MetricBlind, MajorityGuess, UselessBias, NonFiniteData, ConstantFeatures, LabelsConstant, MissingClasses, Imbalance, LabelShift, Leakage, Untrainable}
 
 // preferFactor is how much more a value counts that a rule names.
 const preferFactor = 6
@@ -163,6 +189,52 @@ func byRule(symptoms []Symptom, x repair.Slot, outputs []string) map[Kind][]rule
 		}
 	}
 	return out
+}
+
+// Ranking is a slot that evidence points at.
+type Ranking struct {
+	repair.Slot
+	Suspect
+	Why    []Kind         // the evidence, sorted
+	Values []repair.Value // that are expected to help, the most promising first; none: any may
+}
+
+// Rank lists the slots that evidence points at, the most suspected first.
+func Rank(symptoms []Symptom, space repair.Space) []Ranking {
+	suspects, outputs := Suspicion(symptoms, space), outputTargets(symptoms)
+	var all []Ranking
+	for _, x := range space {
+		r := Ranking{Slot: x, Suspect: suspects[x.Key()]}
+		votes := map[repair.Value]float64{} // what the rules that name a value weigh
+		for kind, rules := range byRule(symptoms, x, outputs) {
+			if len(rules) > 0 {
+				r.Why = append(r.Why, kind)
+			}
+			for _, rule := range rules {
+				for _, word := range rule.prefer {
+					if v, ok := valueOf(x.Domain, word); ok {
+						votes[v] = math.Max(votes[v], rule.weight)
+					}
+				}
+			}
+		}
+		if len(r.Why) == 0 {
+			continue
+		}
+		slices.Sort(r.Why)
+		for v := range r.Prefer {
+			if v != x.Current {
+				r.Values = append(r.Values, v)
+			}
+		}
+		place := func(v repair.Value) int { return slices.Index(x.Domain.Choices, v) }
+		slices.SortFunc(r.Values, func(a, b repair.Value) int {
+			return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(r.Prefer[b], r.Prefer[a]), place(a)-place(b), cmp.Compare(a.Number, b.Number))
+		})
+		all = append(all, r)
+	}
+	slices.SortStableFunc(all, func(a, b Ranking) int { return cmp.Compare(b.Weight, a.Weight) })
+	return all
 }
 
 func valueOf(d repair.Domain, word string) (repair.Value, bool) {

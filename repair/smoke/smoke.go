@@ -5,6 +5,7 @@ package smoke
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"netmend/engine"
 	"netmend/onnx"
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/train"
 	"netmend/train/lower"
 )
@@ -30,14 +32,10 @@ type Check struct {
 // Oracle runs a model independently of netmend's engine; inputs and outputs by name.
 type Oracle func(m *onnx.Model, inputs map[string]data.Array) (map[string]data.Array, error)
 
-// The limits of the checks.
+// The limits of the comparison with the oracle. Those of the tests stand in package diagnose.
 const (
-	lossDeviation = 1.0  // TheDeepChecker's dev_ratio: |loss - expected| / expected at the start
-	overfitRows   = 16   // TheDeepChecker's single-batch size
-	overfitSteps  = 300  // of its 1,000: a batch that is memorised falls far below the limit by then
-	overfitShare  = 0.5  // the loss must fall below this share of where it began
-	oracleError   = 1e-4 // largest difference from the oracle, relative to 1 + |value|
-	oracleRows    = 8
+	oracleError = 1e-4 // largest difference from the oracle, relative to 1 + |value|
+	oracleRows  = 8
 )
 
 type run struct {
@@ -45,11 +43,12 @@ type run struct {
 	s      repair.Subject
 	dev    engine.Device
 	oracle Oracle
+	tests  *diagnose.Tests // once the data is known to fit
 }
 
 // Run performs the checks in order. Once a check that others rest on has failed, the others are skipped.
 func Run(ctx context.Context, s repair.Subject, dev engine.Device, oracle Oracle) []Check {
-	r := &run{ctx, s, dev, oracle}
+	r := &run{ctx: ctx, s: s, dev: dev, oracle: oracle}
 	steps := []struct {
 		name     string
 		required bool // for those after it
@@ -60,11 +59,16 @@ func Run(ctx context.Context, s repair.Subject, dev engine.Device, oracle Oracle
 		}},
 		{"operators are supported", true, func() (string, error) { return "all", lower.Check(s.Model) }},
 		{"data fits the model", true, r.fits},
-		{"initial loss is sane", false, r.initialLoss},
-		{"gradients reach every layer", false, r.gradients},
-		{"one batch can be overfit", false, r.overfit},
+		{"initial loss is sane", false, r.test((*diagnose.Tests).InitialLoss)},
+		{"gradients reach every layer", false, r.test((*diagnose.Tests).Gradients)},
+		{"one batch can be overfit", false, r.test((*diagnose.Tests).Overfit)},
 		{"ONNX Runtime agrees", false, r.agrees},
 	}
+	defer func() {
+		if r.tests != nil {
+			r.tests.Close()
+		}
+	}()
 	var out []Check
 	broken := false
 	for _, step := range steps {
@@ -106,16 +110,27 @@ func Failed(checks []Check) int {
 	return n
 }
 
-func (r *run) trainer(s repair.Subject, probe bool) (*train.Trainer, error) {
-	return train.New(s.Model, s.Recipe, s.Data, train.Options{Device: r.dev, Probe: probe})
+// test makes one of package diagnose's. It fails by what cannot work; what merely looks unusual is not for a smoke test to judge.
+func (r *run) test(f func(*diagnose.Tests, context.Context) (diagnose.Finding, error)) func() (string, error) {
+	return func() (string, error) {
+		found, err := f(r.tests, r.ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range found.Symptoms {
+			if s.Kind.Level() == diagnose.Error || s.Kind == diagnose.InitialLoss {
+				return "", errors.New(s.Words())
+			}
+		}
+		return found.Detail, nil
+	}
 }
 
 func (r *run) fits() (string, error) {
-	t, err := r.trainer(r.s, false)
-	if err != nil {
+	var err error
+	if r.tests, err = diagnose.NewTests(r.s, r.dev); err != nil {
 		return "", err
 	}
-	defer t.Close()
 	bad := 0
 	for i := range r.s.Data.Inputs {
 		n, _ := data.NonFinite(&r.s.Data.Inputs[i])
@@ -128,104 +143,13 @@ func (r *run) fits() (string, error) {
 	return fmt.Sprintf("%d training, %d search, %d hold-out rows", len(d.Train), len(d.Search), len(d.Holdout)), nil
 }
 
-// initialLoss compares the loss before training with that of a guess: log C for the cross-entropies.
-func (r *run) initialLoss() (string, error) {
-	t, err := r.trainer(r.s, false)
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
-	rows := r.s.Data.Train[:min(len(r.s.Data.Train), 256)]
-	ev, err := t.Evaluate(r.ctx, rows)
-	if err != nil {
-		return "", err
-	}
-	if math.IsNaN(ev.Loss) || math.IsInf(ev.Loss, 0) || ev.NonFinite > 0 {
-		return "", fmt.Errorf("initial loss %v, %d output values are not finite", ev.Loss, ev.NonFinite)
-	}
-	want := t.ChanceLoss()
-	if math.IsNaN(want) {
-		return fmt.Sprintf("%.4g, finite", ev.Loss), nil
-	}
-	if math.Abs(ev.Loss-want)/want > lossDeviation {
-		return "", fmt.Errorf("initial loss %.4g, a guess would have %.4g", ev.Loss, want)
-	}
-	return fmt.Sprintf("%.4g, a guess has %.4g", ev.Loss, want), nil
-}
-
-// gradients wants a finite, non-zero gradient for every trained tensor.
-func (r *run) gradients() (string, error) {
-	t, err := r.trainer(r.s, true)
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
-	layers, err := t.Probe(r.ctx)
-	if err != nil {
-		return "", err
-	}
-	n, least := 0, math.Inf(1)
-	for _, l := range layers {
-		if l.Kind != "parameter" {
-			continue
-		}
-		n++
-		switch g := l.Gradient; {
-		case g.NonFinite > 0:
-			return "", fmt.Errorf("the gradient of %q has %v values that are not finite", l.Name, g.NonFinite)
-		case g.MaxAbs == 0:
-			return "", fmt.Errorf("no gradient reaches %q", l.Name)
-		default:
-			least = min(least, g.MeanAbs)
-		}
-	}
-	return fmt.Sprintf("%d tensors, smallest mean |gradient| %.2g", n, least), nil
-}
-
-// overfit trains on a few rows again and again: a model that cannot memorise them cannot learn anything.
-func (r *run) overfit() (string, error) {
-	s := r.s
-	s.Recipe = s.Recipe.Clone()
-	s.Data.Train = s.Data.Train[:min(overfitRows, len(s.Data.Train))]
-	s.Data.Search = nil
-	s.Recipe.BatchSize = len(s.Data.Train)
-	s.Recipe.Schedule, s.Recipe.EarlyStopping, s.Recipe.Regularizers = train.Schedule{}, train.EarlyStopping{}, nil
-	t, err := r.trainer(s, false)
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
-	for t.EpochsDone() < overfitSteps && t.Outcome() == "" {
-		if err := t.Epoch(r.ctx); err != nil {
-			return "", err
-		}
-	}
-	losses := t.Trace().Losses
-	first, last := losses[0], math.Inf(1)
-	for _, v := range losses[max(0, len(losses)-10):] {
-		last = min(last, v)
-	}
-	if t.Outcome() == train.Diverged {
-		return "", fmt.Errorf("training on %d rows diverged after %d steps", len(s.Data.Train), len(losses))
-	}
-	if !(last < overfitShare*first) && !(first < 1e-3) {
-		return "", fmt.Errorf("after %d steps on %d rows the loss is %.4g, it began at %.4g", len(losses), len(s.Data.Train), last, first)
-	}
-	return fmt.Sprintf("loss %.4g -> %.4g in %d steps on %d rows", first, last, len(losses), len(s.Data.Train)), nil
-}
-
 // agrees exports the model with fresh weights and compares its outputs with the oracle's.
 func (r *run) agrees() (string, error) {
 	if r.oracle == nil {
 		return "ONNX Runtime is not on this machine", errSkipped
 	}
-	t, err := r.trainer(r.s, false)
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
 	rows := r.s.Data.Train[:min(oracleRows, len(r.s.Data.Train))]
-	worst, err := Compare(r.ctx, t, rows, r.oracle)
+	worst, err := Compare(r.ctx, r.tests.Trainer(), rows, r.oracle)
 	if err != nil {
 		return "", err
 	}
