@@ -20,7 +20,7 @@ const (
 	exitRepaired = 0 // also: the command did what it says
 	exitError    = 1
 	exitUsage    = 2
-	exitNoRepair = 3 // ran, and found no repair (or a check that failed)
+	exitNoRepair = 3 // ran, and found no repair (or a check that failed, or something suspicious)
 )
 
 // version is set by the linker (Makefile).
