@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"slices"
 
 	"netmend/repair"
 	"netmend/repair/technique/hebo"
@@ -66,7 +65,7 @@ func (h *heboSearch) Ask(ctx context.Context) (Proposal, error) {
 		return Proposal{}, err
 	}
 	if h.asked == 0 {
-		h.out[0] = h.faulty()
+		h.out[0] = h.space.current()
 		h.asked++
 		return Proposal{Epochs: epochsOf(h.setup, nil), From: None, Seed: h.setup.Seed, Why: "the faulty subject"}, nil
 	}
@@ -84,31 +83,8 @@ func (h *heboSearch) Ask(ctx context.Context) (Proposal, error) {
 	h.batch = h.batch[1:]
 	h.out[TrialID(h.asked)] = x
 	h.asked++
-	point := make([]repair.Value, len(x))
-	for i, d := range h.space.dims {
-		if point[i] = repair.Num(x[i]); d.domain.Kind == repair.Choice {
-			point[i] = d.domain.Choices[int(x[i])]
-		}
-	}
-	p := h.space.patch(point)
+	p := h.space.patch(h.space.values(x))
 	return Proposal{Patch: p, Epochs: epochsOf(h.setup, p), From: None, Seed: h.rng.Uint64() >> 1, Why: h.why}, nil
-}
-
-// faulty is the point of the faulty configuration; nil where a dimension does not have its value.
-func (h *heboSearch) faulty() hebo.Point {
-	var x hebo.Point
-	for _, d := range h.space.dims {
-		v := d.slot.Current.Number
-		if d.domain.Kind == repair.Choice {
-			i := slices.Index(d.domain.Choices, d.slot.Current)
-			if i < 0 {
-				return nil
-			}
-			v = float64(i)
-		}
-		x = append(x, v)
-	}
-	return x
 }
 
 // Tell takes a score in. A training that diverged has one, the metric's worst, unless that is infinite; one that could not be made has none.

@@ -100,6 +100,35 @@ func publishedEpochs(s Setup, m float64) []repair.Value {
 	return out
 }
 
+// current is the faulty configuration in numbers, one per dimension: the index of a choice, or the value; nil where a dimension does not
+// have its value.
+func (s published) current() []float64 {
+	var x []float64
+	for _, d := range s.dims {
+		v := d.slot.Current.Number
+		if d.domain.Kind == repair.Choice {
+			i := slices.Index(d.domain.Choices, d.slot.Current)
+			if i < 0 {
+				return nil
+			}
+			v = float64(i)
+		}
+		x = append(x, v)
+	}
+	return x
+}
+
+// values are the values that such numbers stand for.
+func (s published) values(x []float64) []repair.Value {
+	point := make([]repair.Value, len(x))
+	for i, d := range s.dims {
+		if point[i] = repair.Num(x[i]); d.domain.Kind == repair.Choice {
+			point[i] = d.domain.Choices[int(x[i])]
+		}
+	}
+	return point
+}
+
 // patch is the patch of a point: one value per dimension, in their order. Slots that are not active under it, values that a slot does not
 // take, and values that the faulty subject has, are left out.
 func (s published) patch(point []repair.Value) repair.Patch {

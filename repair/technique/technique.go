@@ -114,10 +114,12 @@ func (s Setup) slots() repair.Space {
 }
 
 var registry = map[string]func(Setup) (Technique, error){
-	guidedName:   func(s Setup) (Technique, error) { return newGuided(s), nil },
-	"hebo":       func(s Setup) (Technique, error) { return newHEBO(s, hebo.Warped) },
-	"hebo-plain": func(s Setup) (Technique, error) { return newHEBO(s, hebo.Plain) },
-	"random":     func(s Setup) (Technique, error) { return newRandom(s), nil },
+	"bohb":           func(s Setup) (Technique, error) { return newBOHB(s, false) },
+	"bohb-published": func(s Setup) (Technique, error) { return newBOHB(s, true) },
+	guidedName:       func(s Setup) (Technique, error) { return newGuided(s), nil },
+	"hebo":           func(s Setup) (Technique, error) { return newHEBO(s, hebo.Warped) },
+	"hebo-plain":     func(s Setup) (Technique, error) { return newHEBO(s, hebo.Plain) },
+	"random":         func(s Setup) (Technique, error) { return newRandom(s), nil },
 }
 
 // Names lists the techniques.

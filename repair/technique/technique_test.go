@@ -10,6 +10,7 @@ import (
 
 // expected says what is particular of a technique.
 var expected = map[string]techniquetest.Options{
+	"bohb": {LinearRate: true}, "bohb-published": {LinearRate: true},
 	"hebo":       {Steps: 34, LinearRate: true},
 	"hebo-plain": {Steps: 34, LinearRate: true},
 	"random":     {LinearRate: true},
