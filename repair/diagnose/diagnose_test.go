@@ -219,12 +219,13 @@ func TestDynamicRules(t *testing.T) {
 		t.Errorf("a healthy training shows %v", got)
 	}
 	for name, x := range map[string]*train.Trace{
-		"noise about 0":            trace(1, 0.1, 0.001, 0.003, 0.0005, 0.002),
-		"one rise":                 trace(1, 0.5, 0.6, 0.4, 0.3),
-		"solved, small gradients":  {Losses: []float64{1, 0.01}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{param("w", 1e-9)}}}},
-		"good, units dead":         {Losses: []float64{1, 0.5}, Epochs: []train.Epoch{{Number: 1, Loss: 0.7, Score: 0.95, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Dead: 0.9}}}}},
-		"bias without a gradient":  {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.9, Layers: []train.Layer{{Name: "b", Kind: "parameter", Op: "bias"}}}}},
-		"large in a good training": {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Output: train.Moments{MeanAbs: 50}}}}}},
+		"noise about 0":              trace(1, 0.1, 0.001, 0.003, 0.0005, 0.002),
+		"one rise":                   trace(1, 0.5, 0.6, 0.4, 0.3),
+		"solved, small gradients":    {Losses: []float64{1, 0.01}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{param("w", 1e-9)}}}},
+		"good, units dead":           {Losses: []float64{1, 0.5}, Epochs: []train.Epoch{{Number: 1, Loss: 0.7, Score: 0.95, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Dead: 0.9}}}}},
+		"dead, but for its function": {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.7, Layers: []train.Layer{{Name: "g", Kind: "activation", Op: "Gemm", Dead: 0.9}}}}},
+		"bias without a gradient":    {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.9, Layers: []train.Layer{{Name: "b", Kind: "parameter", Op: "bias"}}}}},
+		"large in a good training":   {Losses: []float64{1}, Epochs: []train.Epoch{{Number: 1, Loss: 0.5, Layers: []train.Layer{{Name: "r", Kind: "activation", Op: "Relu", Output: train.Moments{MeanAbs: 50}}}}}},
 	} {
 		if got := diagnose.Dynamic(x, r); slices.ContainsFunc(got, func(s diagnose.Symptom) bool { return s.Kind.Level() != diagnose.Note }) {
 			t.Errorf("%s: %v", name, got)

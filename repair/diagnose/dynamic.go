@@ -356,7 +356,7 @@ func (d *dynamic) units(e train.Epoch, solved bool) {
 		rho, bounded := saturation(l)
 		hidden := output < 0 || i < output
 		switch {
-		case l.Dead > deadShare && !solved:
+		case l.Dead > deadShare && !solved && !multiplies[l.Op]: // a layer's show behind its function
 			d.add(DeadUnits, name, e.Number, "share of units", l.Dead, deadShare)
 		case bounded && rho > saturated && hidden && judged:
 			d.add(Saturation, name, e.Number, "rho, 1 where every output is at an end of its range", rho, saturated)
