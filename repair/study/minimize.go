@@ -3,18 +3,15 @@ package study
 import (
 	"context"
 	"math"
+	"slices"
 
 	"netmend/repair"
 	"netmend/repair/stats"
+	"netmend/repair/technique"
 )
 
-const (
-	// minimizeSeeds are the pairs of trainings on which a smaller patch is compared with the whole.
-	minimizeSeeds = 3
-	// keptGain: a smaller patch may lose at most a tenth of what the patch gains over the faulty subject. Non-inferiority margins are set as a
-	// share of the effect that must be kept (FDA guidance "Non-Inferiority Clinical Trials", 2016); a tenth is far stricter than its half.
-	keptGain = 0.1
-)
+// minimizeSeeds are the pairs of trainings on which a smaller patch is compared with the whole.
+const minimizeSeeds = 3
 
 // minimize makes a patch as small as it can be without losing what it gains: Zeller and Hildebrandt's ddmin ("Simplifying and Isolating
 // Failure-Inducing Input", TSE 2002, figure 4) over its edits. A subset passes when, trained with the same seeds as the whole patch, its mean
@@ -23,7 +20,7 @@ func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patc
 	if len(patch) < 2 || s.MinimizeTimes < 0 {
 		return patch, nil
 	}
-	m := &minimizer{session: s, start: s.runCost, direction: s.direction()}
+	m := &minimizer{session: s, start: s.runCost, direction: s.direction(), seeds: s.minimizeSeeds(patch)}
 	whole, err := m.score(ctx, patch)
 	if err != nil {
 		return nil, err
@@ -102,23 +99,22 @@ type minimizer struct {
 	*session
 	start     float64
 	direction stats.Direction
+	seeds     []uint64
 	whole     []float64
 	margin    float64
 	done      int
 }
 
-// marginOf is how much worse a smaller patch may be on average: a share of the gain, and no less than the standard error of a share of n
-// rows, below which scores cannot be told apart.
+// marginOf is how much worse a smaller patch may be on average: no less than the standard error of a share of n rows, below which scores cannot
+// be told apart.
 func (m *minimizer) marginOf(mean float64) float64 {
-	margin := 0.0
+	faulty := math.NaN()
 	if len(m.trials) > 0 && m.trials[0].Score.Valid {
-		margin = keptGain * math.Abs(mean-float64(m.trials[0].Score.Value))
+		faulty = float64(m.trials[0].Score.Value)
 	}
-	if m.metric().Maximize() {
-		margin = max(margin, math.Sqrt(max(0, mean*(1-mean))/float64(len(m.search.Data.Search))))
-	}
-	if math.IsNaN(margin) || math.IsInf(margin, 0) {
-		return 0
+	margin := technique.Margin(m.metric(), faulty, mean)
+	if m.metric().Maximize() && mean > 0 && mean < 1 {
+		margin = max(margin, math.Sqrt(mean*(1-mean)/float64(len(m.search.Data.Search))))
 	}
 	return margin
 }
@@ -136,8 +132,39 @@ func (m *minimizer) score(ctx context.Context, p repair.Patch) ([]float64, error
 	return m.direction.Clean(out), nil
 }
 
+// minimizeSeeds are the seeds with which the search has trained the patch to the end, then new ones.
+func (s *session) minimizeSeeds(p repair.Patch) []uint64 {
+	var seeds []uint64
+	for _, t := range s.trials {
+		if _, ok := s.searched(p, t.Seed); ok && !slices.Contains(seeds, t.Seed) && len(seeds) < minimizeSeeds {
+			seeds = append(seeds, t.Seed)
+		}
+	}
+	for i := 0; len(seeds) < minimizeSeeds; i++ {
+		seeds = append(seeds, SeedFor(s.Seed, string(Minimizing), i))
+	}
+	return seeds
+}
+
+// searched is the search score of a patch that the search has trained to the end of its recipe with a seed.
+func (s *session) searched(p repair.Patch, seed uint64) (repair.Number, bool) {
+	epochs := float64(s.search.Recipe.Epochs)
+	if v, ok := p.Get(epochsKey); ok {
+		epochs = v.Number
+	}
+	for _, t := range s.trials {
+		if t.Seed == seed && t.State == technique.Completed && t.Epochs >= epochs && t.Patch.String() == p.String() {
+			return t.Score.Value, true
+		}
+	}
+	return 0, false
+}
+
 func (m *minimizer) run(ctx context.Context, p repair.Patch, i int) (runLine, error) {
-	r, err := m.session.whole(ctx, string(Minimizing), p, SeedFor(m.Seed, string(Minimizing), i), nil)
+	if v, ok := m.searched(p, m.seeds[i]); ok {
+		return runLine{Search: v}, nil
+	}
+	r, err := m.session.whole(ctx, string(Minimizing), p, m.seeds[i], nil)
 	if err == nil {
 		m.done++
 		m.report(Progress{Phase: Minimizing, Done: m.done})

@@ -22,7 +22,7 @@ import (
 //     to the end. Training the faulty subject longer is one of the edits and continues its own checkpoint.
 //  3. What is better at the end has to be so with a second seed before it is believed. Then edits are tried on top of it, those first that helped
 //     alone; where nothing single helps, random pairs and triples of suspects.
-//  4. It ends when a believed patch has no room left above it, or was not beaten for a share of the budget.
+//  4. It ends when a believed patch has no room left above it, or enough edits were tried on top of it and brought nothing.
 type guided struct {
 	ledger
 	setup     Setup
@@ -57,8 +57,10 @@ type arm struct {
 	over    bool // needs no more trainings
 	confirm bool // waits for its second seed
 	scores  []float64
-	growing bool // it was improving when it ended
-	longer  bool // trains its base for twice the epochs
+	growing bool               // it was improving when it ended
+	longer  bool               // trains its base for twice the epochs
+	found   []diagnose.Symptom // in its last training with the search's seed
+	history []float64          // scores at the rungs, NaN where one was skipped
 }
 
 // job is a proposal that is out.
@@ -74,10 +76,13 @@ const (
 	minShare     = 1. / 16 // of a training: two reductions below 1
 	minUpdates   = 8       // a shorter training does not tell a learning network from a dead one
 	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
+	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
-	patience     = 0.15    // of the budget without a better patch
-	minPatience  = 3.0     // faulty trainings
-	goodScore    = 0.9     // of the metric's best, or a tenth of the faulty error: what is worse is searched on to the end of the budget
+	enough       = 16      // edits on top of a patch that were tried and brought nothing, after which no more are
+	enoughGood   = 8       // likewise, once the patch is good
+	minPatience  = 1.0     // faulty trainings that they are given at least
+	goodPatience = 0.1     // of the budget, once the patch is good, however few edits were tried
+	goodShare    = 0.9     // of the faulty error that a good patch has taken away, or of the best score
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 )
@@ -102,18 +107,24 @@ func (g *guided) has(x Idea) bool { return !slices.Contains(g.setup.without, x) 
 
 // suspect ranks all single edits by what symptoms say; arms that are there keep what is known of them.
 func (g *guided) suspect(symptoms []diagnose.Symptom) {
-	g.suspects = diagnose.Suspicion(symptoms, g.slots())
-	if !g.has(Diagnosis) {
-		for k := range g.suspects {
-			g.suspects[k] = diagnose.Suspect{Weight: 1}
-		}
-	}
+	g.suspects = g.suspicion(symptoms)
 	if !g.has(Singles) {
 		return
 	}
 	for _, c := range g.singles() {
 		g.add(c.patch, c.weight, c.why, nil)
 	}
+}
+
+// suspicion of the searched slots.
+func (g *guided) suspicion(symptoms []diagnose.Symptom) map[repair.Key]diagnose.Suspect {
+	out := diagnose.Suspicion(symptoms, g.slots())
+	if !g.has(Diagnosis) {
+		for k := range out {
+			out[k] = diagnose.Suspect{Weight: 1}
+		}
+	}
+	return out
 }
 
 // add makes an arm of a patch, or gives the one that is there a new weight.
@@ -227,6 +238,11 @@ func (g *guided) Tell(t Trial) error {
 		g.screened++
 	}
 	a.rung, a.score, a.valid, a.trial, a.from = j.rung+1, score, true, t.ID, None
+	a.found = t.Symptoms
+	for len(a.history) < j.rung {
+		a.history = append(a.history, math.NaN())
+	}
+	a.history = append(a.history, score)
 	a.growing = slices.ContainsFunc(t.Symptoms, func(s diagnose.Symptom) bool { return s.Kind == diagnose.StillImproving })
 	if a.rung == len(g.rungs) {
 		a.over, a.scores = true, []float64{score}
@@ -239,9 +255,13 @@ func (g *guided) Tell(t Trial) error {
 	return nil
 }
 
-// worthwhile says whether what a longer training brings is worth its cost: search, verdict and every training after it pay for it.
+// worthwhile says whether what an edit brings on top of the incumbent is enough to keep it, and what a longer training brings is worth its cost:
+// search, verdict and every training after it pay for it.
 func (g *guided) worthwhile(a *arm, score float64) bool {
 	than := g.bar()
+	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.base, score) {
+		return false
+	}
 	if !a.longer || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
 		return true
 	}
@@ -259,7 +279,7 @@ func (g *guided) tellFaulty(t Trial, score float64, valid bool) {
 		g.faultyAt = t.ID
 	}
 	g.suspect(t.Symptoms)
-	g.longer(nil, g.faultyAt, g.suspects[epochsKey].Weight)
+	g.longer(nil, g.faultyAt, g.suspects[epochsKey].Weight, nil)
 }
 
 // tellConfirmation believes an arm whose second seed is better than the bar as well.
@@ -275,10 +295,9 @@ func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
 
 // believe makes an arm the one to beat, and to build on.
 func (g *guided) believe(a *arm) {
-	before := g.incumbent
 	g.incumbent, g.since = a, g.spent
 	if g.has(Composition) {
-		g.extend(a, before)
+		g.extend(a)
 	}
 }
 
@@ -317,20 +336,28 @@ func (g *guided) finished() bool {
 	if g.incumbent == nil || len(g.out) > 0 {
 		return false
 	}
-	good := g.bar() >= goodScore
-	if !g.setup.metric().Maximize() {
-		good = g.bar() <= (1-goodScore)*math.Abs(g.base)
-	} else if g.bar() >= 1-1/float64(g.setup.rows()) {
-		return true
+	bar, good := g.bar(), false
+	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
+		good = bar >= goodShare || 1-bar <= (1-goodShare)*(1-g.base)
+		if bar >= 1-1/float64(g.setup.rows()) {
+			return true
+		}
+	} else {
+		good = math.Abs(bar) <= (1-goodShare)*math.Abs(g.base)
 	}
-	if !good {
-		return false
+	tried, want := 0, enough
+	for _, a := range g.arms {
+		if a.batch == g.incumbent && (a.rung > 0 || a.over) {
+			tried++
+		}
 	}
-	total := math.Inf(1)
-	if g.used > 0 {
-		total = g.spent / g.used
+	since := g.spent - g.since
+	if good || math.IsNaN(g.base) {
+		if want = enoughGood; g.used > 0 && since > goodPatience*g.spent/g.used {
+			return true
+		}
 	}
-	return g.spent-g.since > max(minPatience, patience*total)
+	return tried >= want && since >= minPatience
 }
 
 // promising is the arm to be trained on, if there is one: better than the bar already, or among the best of its rung.
@@ -338,6 +365,12 @@ func (g *guided) promising() (*arm, string) {
 	ready := func(a *arm) bool { return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened) }
 	if a := g.best(func(a *arm) bool { return ready(a) && g.clearly(a.score, g.bar()) }); a != nil {
 		return a, "better than all that was trained to the end"
+	}
+	if a := g.best(func(a *arm) bool { return g.incumbent != nil && a.rung > 0 && !g.clearly(g.bar(), a.score) }); a != nil {
+		return a, "as good as all that was trained to the end, in a shorter training"
+	}
+	if a := g.best(g.evident); a != nil {
+		return a, "evidence points at it, and it keeps up with what it is to be better than"
 	}
 	for rung := len(g.rungs) - 1; rung >= 1; rung-- {
 		groups := map[*arm][]*arm{}
@@ -357,6 +390,16 @@ func (g *guided) promising() (*arm, string) {
 		}
 	}
 	return nil, ""
+}
+
+// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it keeps up with the
+// incumbent: what is wrong for certain may show late.
+func (g *guided) evident(a *arm) bool {
+	in := g.incumbent
+	if in == nil || a.batch != in || a.rung == 0 || a.weight < certain || !g.has(Diagnosis) {
+		return false
+	}
+	return a.rung <= len(in.history) && !g.clearly(in.history[a.rung-1], a.score)
 }
 
 // promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further.
@@ -395,6 +438,10 @@ func (g *guided) fresh() (*arm, string) {
 		if a.rung == 0 && !a.over && !a.pending && g.affordable(a) {
 			open = append(open, a)
 		}
+	}
+	// What was to be tried on the faulty subject, or on an older patch, is tried on top of the incumbent instead.
+	if near := slices.DeleteFunc(slices.Clone(open), func(a *arm) bool { return a.batch != g.incumbent }); len(near) > 0 {
+		open = near
 	}
 	if len(open) == 0 {
 		return nil, ""

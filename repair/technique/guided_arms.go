@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/train"
 )
 
@@ -173,7 +174,7 @@ func at(d repair.Domain, u float64) repair.Value {
 }
 
 // longer adds the training of a patch for twice its epochs, continuing what it has trained; as long as that helps, it is doubled again.
-func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
+func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) {
 	if from == None || weight == 0 || !g.has(Longer) {
 		return
 	}
@@ -190,7 +191,7 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
 	if v != x.Current {
 		p = p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v})
 	}
-	if a := g.add(p, weight, "train longer", nil); a != nil {
+	if a := g.add(p, weight, "train longer", on); a != nil {
 		a.from, a.longer = from, true
 	}
 }
@@ -198,13 +199,23 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64) {
 // helpedFactor is how much more an edit counts on top of a believed patch when it was better than its peers alone.
 const helpedFactor = 4
 
+// rediagnose looks at a patched subject: what was wrong with the faulty one and is gone must not be suspected any longer.
+func (g *guided) rediagnose(a *arm) {
+	x, err := g.setup.Operators.Apply(g.setup.Subject, a.patch)
+	if err != nil { // it was trained, so it can be made
+		return
+	}
+	g.suspects = g.suspicion(append(diagnose.Static(x, g.setup.Space), a.found...))
+}
+
 // extend adds what can be done on top of a patch that is believed.
-func (g *guided) extend(a, before *arm) {
+func (g *guided) extend(a *arm) {
+	g.rediagnose(a)
 	weight := g.suspects[epochsKey].Weight
 	if a.growing {
 		weight += manySuspected
 	}
-	g.longer(a.patch, a.trial, weight)
+	g.longer(a.patch, a.trial, weight, a)
 	helped := g.helped()
 	for _, c := range g.singles() {
 		p := a.patch
@@ -224,12 +235,6 @@ func (g *guided) extend(a, before *arm) {
 		}
 	}
 	g.refine(a)
-	// What was to be tried on top of an older patch is worth less now, and so are the faulty subject's own neighbours.
-	for _, x := range g.arms {
-		if x.rung == 0 && x.batch != a && (x.batch == before || x.batch == nil) && x.from == None {
-			x.weight /= helpedFactor
-		}
-	}
 }
 
 // rateKey is the slot of the learning rate.

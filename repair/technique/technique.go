@@ -6,6 +6,7 @@ package technique
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"netmend/repair"
@@ -85,6 +86,33 @@ type Technique interface {
 type Recommender interface {
 	// Recommend gives the best patch; false when nothing seems better than the faulty subject.
 	Recommend() (repair.Patch, bool)
+}
+
+// Shares that make a difference between two patches matter.
+const (
+	// keptGain: of what the better one gains over the faulty subject. Non-inferiority margins are set as a share of the effect that must be
+	// kept (FDA guidance "Non-Inferiority Clinical Trials", 2016); a tenth is far stricter than its half.
+	keptGain = 0.1
+	// keptError: of the error that the better one leaves. Where the faulty subject was no better than a guess, a tenth of the gain is more
+	// than a good network's whole error.
+	keptError = 0.25
+)
+
+// Margin is by how much a patch may score worse than a better one with more edits, and be preferred to it. faulty is the faulty subject's score,
+// NaN where it has none.
+func Margin(m train.Metric, faulty, better float64) float64 {
+	left := math.Abs(better) // losses end at 0
+	if m.Maximize() {        // the metrics that are maximised end at 1
+		left = math.Abs(1 - better)
+	}
+	margin := keptError * left
+	if gain := keptGain * math.Abs(better-faulty); gain < margin { // not with NaN
+		margin = gain
+	}
+	if math.IsNaN(margin) || math.IsInf(margin, 0) {
+		return 0
+	}
+	return margin
 }
 
 // Setup is what a technique may know.

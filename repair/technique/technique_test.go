@@ -29,7 +29,7 @@ func TestWithoutIdeas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		techniquetest.Run(t, name, techniquetest.Options{}, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
+		techniquetest.Run(t, name, techniquetest.Options{Seedless: idea == technique.Uniform}, func(s technique.Setup) (technique.Technique, error) { return technique.New(name, s) })
 	}
 	if name, err := technique.Without("guided", []string{"halving", " longer"}); err != nil || name != "guided-halving-longer" {
 		t.Errorf("%q, %v", name, err)
