@@ -9,7 +9,7 @@ it: it is registered here. pymoo's elimination of duplicates is replaced by an e
     go test -c -o .deps/hebo.test ./repair/technique/hebo
     .deps/hebo/bin/python scripts/compare_hebo.py --searcher original-warped --seeds 20 --out results.jsonl      (and original-plain, ours-warped,
                                                                                                                   ours-plain, random)
-    .deps/hebo/bin/python scripts/compare_hebo.py --table results.jsonl
+    .deps/hebo/bin/python scripts/compare_hebo.py --table results.jsonl …
 
 Every search is 50 evaluations in batches of 8, which is how Ray's HEBOSearch asks. A run that is stopped goes on where it was.
 """
@@ -213,7 +213,7 @@ def run(args):
             "ours-plain": lambda: Ours("plain"), "random": Random}
     searcher = make[args.searcher]()
     for seed, (name, (space, f)) in itertools.product(range(args.first, args.seeds), FUNCTIONS.items()):
-        if (args.searcher, name, seed) in done:
+        if (args.searcher, name, seed) in done or args.function and name not in args.function:
             continue
         searcher.begin(space, seed)
         best, n = math.inf, 0
@@ -226,33 +226,47 @@ def run(args):
             out.write(json.dumps({"searcher": args.searcher, "function": name, "seed": seed, "regret": best}) + "\n")
 
 
-def table(path):
+def table(paths):
     from scipy.stats import mannwhitneyu
-    all = {}
-    for line in open(path):
-        r = json.loads(line)
-        all.setdefault((r["searcher"], r["function"]), []).append(r["regret"])
+    runs = {}
+    for path in paths:
+        for line in open(path):
+            r = json.loads(line)
+            runs.setdefault((r["searcher"], r["function"]), []).append(r["regret"])
 
     def cell(searcher, name):
-        v = all.get((searcher, name), [])
+        v = runs.get((searcher, name), [])
         return f"{np.median(v):.3g} ({len(v)})" if v else "–"
 
-    print("| function | original, warped | ours, warped | p | original, plain | ours, plain | p | random |\n|---|---|---|---|---|---|---|---|")
+    print("| function | original, warped | ours, warped | lower | p | original, plain | ours, plain | lower | p | random |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    pooled = {"warped": [], "plain": []}
     for name in FUNCTIONS:
         row = [name]
-        for kind in ["warped", "plain"]:
-            a, b = all.get(("original-" + kind, name), []), all.get(("ours-" + kind, name), [])
-            row += [cell("original-" + kind, name), cell("ours-" + kind, name), f"{mannwhitneyu(a, b).pvalue:.2f}" if a and b else "–"]
+        for kind in pooled:
+            a, b = runs.get(("original-" + kind, name), []), runs.get(("ours-" + kind, name), [])
+            row += [cell("original-" + kind, name), cell("ours-" + kind, name)]
+            if a and b:
+                test = mannwhitneyu(a, b)
+                lower = test.statistic / len(a) / len(b)  # share of pairs in which ours is lower, ties by half
+                pooled[kind].append(lower)
+                row += [f"{lower:.2f}", f"{test.pvalue:.2f}"]
+            else:
+                row += ["–", "–"]
         print("| " + " | ".join(row + [cell("random", name)]) + " |")
+    for kind, shares in pooled.items():
+        if shares:
+            print(f"\n{kind}: over {len(shares)} functions, ours ends lower in {np.mean(shares):.2f} of the pairs")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--searcher")
+    parser.add_argument("--function", choices=FUNCTIONS, action="append", help="all if not given")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--out", default="results.jsonl")
-    parser.add_argument("--table")
+    parser.add_argument("--table", nargs="+")
     args = parser.parse_args()
     if args.table:
         table(args.table)
