@@ -231,6 +231,14 @@ func TestDynamicRules(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	moved := trace(1, 1, 1)
+	for i := range moved.Epochs { // the mean square stays, the mean does not
+		moved.Epochs[i].Layers = []train.Layer{{Name: "w", Kind: "parameter", Op: "kernel", Weight: train.Moments{MeanSquare: 1, MeanAbs: 0.8, Mean: 1e-4 * float64(i), MaxAbs: 3},
+			Gradient: train.Moments{MeanAbs: 1, MeanSquare: 1, MaxAbs: 1}}}
+	}
+	if got := diagnose.Dynamic(moved, r); slices.Contains(kinds(got), diagnose.WeightsUnchanged) {
+		t.Errorf("weights that move show %v", got)
+	}
 	chance := trace(1, 0.5, 0.3, 0.2, 0.1)
 	for i, s := range []float64{0.7, 0.9, 0.85, 0.8, 0.75} { // as overfit, but the search loss goes on falling
 		chance.Epochs[i].Score, chance.Epochs[i].SearchLoss = s, 1-0.1*float64(i)

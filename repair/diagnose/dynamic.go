@@ -58,7 +58,7 @@ const (
 	deadShare      = 0.7  // AutoTrainer's gamma; BTTackler's and TheDeepChecker's 0.5 is what chance gives behind a layer of positive values
 	saturated      = 0.85 // TheDeepChecker's rho, the measure of Rakitianskaia and Engelbrecht (SSCI 2015)
 	largeMean      = 10.0 // AutoTrainer's omega_1
-	unchanged      = 1e-6 // relative change of the mean square of a tensor between two epochs
+	unchanged      = 1e-6 // relative change of the moments of a tensor between two epochs
 )
 
 // Dynamic reads a trace: losses and scores of epochs, and the layers' statistics where they were taken.
@@ -278,13 +278,17 @@ func (d *dynamic) solved(at int) bool {
 	return len(tail) > 0 && sum <= solvedShare*math.Abs(d.t.Losses[0])
 }
 
+// same says whether a tensor's moments are those of an earlier epoch. The mean square alone says little of a large tensor, whose updates cancel out
+// in it.
 func (d *dynamic) same(first, last, i int) bool {
 	before := d.t.Epochs[first].Layers
 	if i >= len(before) || before[i].Name != d.t.Epochs[last].Layers[i].Name {
 		return false
 	}
-	a, b := before[i].Weight.MeanSquare, d.t.Epochs[last].Layers[i].Weight.MeanSquare
-	return a > 0 && math.Abs(a-b) <= unchanged*a
+	a, b := before[i].Weight, d.t.Epochs[last].Layers[i].Weight
+	near := func(x, y, scale float64) bool { return math.Abs(x-y) <= unchanged*scale }
+	return a.MeanSquare > 0 && near(a.MeanSquare, b.MeanSquare, a.MeanSquare) && near(a.MeanAbs, b.MeanAbs, a.MeanAbs) &&
+		near(a.Mean, b.Mean, a.MeanAbs) && near(a.MaxAbs, b.MaxAbs, a.MaxAbs)
 }
 
 // gradients compares the tensors of an epoch: absolute sizes, and the first kernel's with the last's. Biases are left out where the role is
