@@ -46,6 +46,7 @@ func TestRealRepairs(t *testing.T) {
 		want            float64
 	}{
 		{"random", "random", []repair.Edit{number("learning_rate", 1e-6)}, 0},
+		{"bohb", "bohb", []repair.Edit{number("learning_rate", 1e-6)}, 0},
 		{"learning rate 1000 times too small", "guided", []repair.Edit{number("learning_rate", 1e-6)}, 0.88},
 		{"learning rate 1000 times too large", "guided", []repair.Edit{number("learning_rate", 1)}, 0.88},
 		{"kernel of zeros", "guided", []repair.Edit{word("kernel_initializer", "fc1.weight", "zeros"), word("bias_initializer", "fc1.bias", "zeros")}, 0.88},

@@ -24,15 +24,17 @@ type bohbSearch struct {
 	setup  Setup
 	space  published
 	rng    *rand.Rand
-	opt    *bohb.Optimizer // nil: the space has no dimensions
-	faulty []float64       // the point of the faulty configuration; nil: the space does not have it
-	seeds  []uint64        // of configurations
-	trials []TrialID       // of runs
-	runs   map[TrialID]int // that are out
+	opt    *bohb.Optimizer  // nil: the space has no dimensions
+	faulty []float64        // the point of the faulty configuration; nil: the space does not have it
+	seeds  []uint64         // of configurations
+	trials []TrialID        // of runs
+	runs   map[TrialID]int  // that are out
+	whole  map[TrialID]bool // that are out and train to the end
+	best   Trial            // of the whole ones; the faulty subject at first
 }
 
 func newBOHB(s Setup, oneBudget bool) (*bohbSearch, error) {
-	b := &bohbSearch{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x626f6862)), runs: map[TrialID]int{}} // the word "bohb"
+	b := &bohbSearch{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x626f6862)), runs: map[TrialID]int{}, whole: map[TrialID]bool{0: true}} // the word "bohb"
 	b.space = newPublished(s, b.rng)
 	dims := bohbDimensions(b.space)
 	if len(dims) == 0 {
@@ -105,6 +107,7 @@ func (b *bohbSearch) Ask(ctx context.Context) (Proposal, error) {
 	}
 	p := Proposal{Patch: b.space.patch(b.values(r.Point)), From: None, Seed: b.seeds[r.Config]}
 	p.Epochs = r.Budget * epochsOf(b.setup, p.Patch)
+	b.whole[id] = r.Budget == bohb.Defaults().MaxBudget
 	switch where := fmt.Sprintf("bracket %d, %.3g of a training", r.Bracket, r.Budget); {
 	case r.Previous >= 0:
 		p.From = b.trials[r.Previous]
@@ -141,10 +144,14 @@ func (b *bohbSearch) Tell(t Trial) error {
 	}
 	loss := math.NaN()
 	if t.Score.Valid {
+		if b.whole[t.ID] && t.State == Completed && (!b.best.Score.Valid || b.setup.metric().Better(float64(t.Score.Value), float64(b.best.Score.Value))) {
+			b.best = t
+		}
 		if loss = float64(t.Score.Value); b.setup.metric().Maximize() {
 			loss = -loss
 		}
 	}
+	delete(b.whole, t.ID)
 	if t.ID == 0 {
 		if b.faulty == nil {
 			return nil
@@ -155,3 +162,7 @@ func (b *bohbSearch) Tell(t Trial) error {
 	delete(b.runs, t.ID)
 	return b.opt.Tell(run, loss)
 }
+
+// Recommend gives the best configuration among those that were trained to the end: HpBandSter's incumbent is the best on the largest budget,
+// whatever the smaller ones showed (core/result.py, get_incumbent_id).
+func (b *bohbSearch) Recommend() (repair.Patch, bool) { return b.best.Patch, len(b.best.Patch) > 0 }

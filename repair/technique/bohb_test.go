@@ -58,3 +58,42 @@ func TestBOHBBudgets(t *testing.T) {
 		}
 	}
 }
+
+// What a short training shows is no reason to recommend its patch.
+func TestBOHBRecommends(t *testing.T) {
+	x, err := technique.New("bohb", techniquetest.Setup())
+	if err != nil {
+		t.Fatal(err)
+	}
+	best, want := 0.5, ""
+	for i := range 100 {
+		p, err := x.Ask(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		total := 4.0
+		if v, ok := p.Patch.Get(repair.Key{Operator: "epochs", Target: "recipe"}); ok {
+			total = v.Number
+		}
+		score := 0.5 // the faulty subject's
+		if i > 0 {
+			score = math.Abs(math.Sin(float64(i)))
+		}
+		if p.Epochs < total {
+			score += 2
+		} else if score > best {
+			best, want = score, p.Patch.String()
+		}
+		if err := x.Tell(technique.Trial{ID: technique.TrialID(i), Proposal: p, State: technique.Completed, Score: technique.Score{Value: repair.Number(score), Valid: true}}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 30 { // nothing but the faulty subject was trained to the end
+			if p, ok := x.(technique.Recommender).Recommend(); ok {
+				t.Errorf("%s is recommended", p)
+			}
+		}
+	}
+	if p, ok := x.(technique.Recommender).Recommend(); !ok || want == "" || p.String() != want {
+		t.Errorf("%s, %v is recommended, want %s", p, ok, want)
+	}
+}
