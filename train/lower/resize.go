@@ -21,6 +21,11 @@ type resizing struct {
 	extrapolation              float64
 }
 
+// nearestBefore11 is nearest as Resize meant it before it had the attribute nearest_mode: a place between two elements is the one before it
+// where the axis grows and the one behind it where it shrinks (the node test resize_downsample_nearest of ONNX 1.5; ResizeNearestMode::SIMPLE
+// in ONNX Runtime's core/providers/cpu/tensor/upsamplebase.h).
+const nearestBefore11 = "(before 11)"
+
 // taps are, for every element of the output, the elements of the input that it is made of and their weights.
 type taps struct {
 	index  [][]int
@@ -82,6 +87,11 @@ func (r *resizing) kernel(x float64, in int, scale float64) ([]int, []float64, e
 	if r.mode == "nearest" {
 		round, ok := map[string]func(float64) float64{"round_prefer_floor": func(x float64) float64 { return math.Ceil(x - 0.5) },
 			"round_prefer_ceil": func(x float64) float64 { return math.Floor(x + 0.5) }, "floor": math.Floor, "ceil": math.Ceil}[r.nearest]
+		if r.nearest == nearestBefore11 {
+			if round, ok = math.Floor, true; scale < 1 {
+				round = math.Ceil
+			}
+		}
 		if !ok {
 			return nil, nil, fmt.Errorf("nearest_mode %q is unknown", r.nearest)
 		}
@@ -237,7 +247,7 @@ func lowerResize(e *env, n *onnx.Node) error {
 		if err != nil {
 			return err
 		}
-		r := &resizing{mode: n.String("mode", "nearest"), coordinates: "asymmetric", nearest: "floor"}
+		r := &resizing{mode: n.String("mode", "nearest"), coordinates: "asymmetric", nearest: nearestBefore11}
 		return e.resize(r, x, scales, nil, nil, seq(len(e.shape(x))))
 	}
 	r := &resizing{mode: n.String("mode", "nearest"), coordinates: n.String("coordinate_transformation_mode", "half_pixel"),
