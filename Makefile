@@ -14,10 +14,11 @@ deps:
 	@scripts/deps.sh
 
 # Formatting, static checks, a build without C, every test, and once more with the race detector where there is no C (the two do not go
-# together here); -short leaves out repetitions there, the detector being ten times slower.
+# together here); -short leaves out repetitions there, the detector being ten times slower. The counts of onnx-go's suite are printed.
 test: check
 	$(GO) test ./...
-	$(GO) test -race -short $$($(GO) list ./... | grep -v -E '^netmend/(engine/cpu|onnx/ort|cmd)(/|$$)')
+	@$(GO) test ./onnx/onnxgo -run Suite -v | grep -E 'BackendSuite/|passed'
+	$(GO) test -race -short $$($(GO) list ./... | grep -v -E '^netmend/(engine/cpu|onnx/ort|onnx/onnxgo|cmd)(/|$$)')
 
 check: deps
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi

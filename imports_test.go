@@ -12,7 +12,7 @@ import (
 var allowed = map[string][]string{
 	"onnx":              {},
 	"onnx/ort":          {"onnx"},
-	"onnx/onnxgo":       {"onnx", "engine"},
+	"onnx/onnxgo":       {"onnx", "engine", "train", "train/lower", "data"},
 	"engine":            {},
 	"engine/reference":  {"engine"},
 	"engine/cpu":        {"engine"},
