@@ -38,11 +38,12 @@ type ValueRow struct {
 	Faulty, Fixed Sample // hold-out rows
 	// Search are the means on the search rows.
 	FaultySearch, FixedSearch float64
-	Distance                  float64 // Cohen's d between faulty and fixed, positive where fixed is better
+	Distance                  float64 // Cohen's d between faulty and fixed, positive where fixed is better; NaN where a score is not finite
+	A12                       float64 // Vargha and Delaney's, fixed against faulty; NaN without runs
 	// Off are the differences to the published means in our standard deviations; NaN where ours is 0 or not known.
 	FaultyOff, FixedOff float64
 
-	faulty []float64
+	faulty, fixed []float64
 }
 
 // Row is one fault, technique and budget.
@@ -155,12 +156,16 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 			}
 		}
 	}
-	v.faulty = hold[0]
+	v.faulty, v.fixed = hold[0], hold[1]
 	v.Faulty, v.Fixed = sampleOf(hold[0]), sampleOf(hold[1])
 	v.FaultySearch, v.FixedSearch = stats.Mean(search[0]), stats.Mean(search[1])
 	v.Distance = stats.CohenD(hold[1], hold[0]) * float64(c.direction(f))
 	if v.Faulty.SD == 0 && v.Fixed.SD == 0 && v.Faulty.Mean != v.Fixed.Mean {
 		v.Distance = math.Copysign(math.Inf(1), v.Distance)
+	}
+	var err error
+	if v.A12, err = stats.A12(v.fixed, v.faulty, c.direction(f)); err != nil {
+		v.A12 = math.NaN()
 	}
 	v.FaultyOff = off(v.Faulty, f.Published.Faulty)
 	v.FixedOff = off(v.Fixed, f.Published.Fixed)

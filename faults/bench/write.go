@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -222,8 +223,8 @@ func (r Results) valueTable(w *strings.Builder) {
 
 // liteTable has the subsets in place of the published values, which are of other trainings.
 func (r Results) liteTable(w *strings.Builder) {
-	w.WriteString("\n## Faulty and fixed\n\nRows of the two parts of the data set; epochs and batch size, faulty → fixed where the fix changes them. Mean ± standard deviation on the hold-out rows; d is Cohen's d between fixed and faulty.\n\n")
-	w.WriteString("| fault | metric | training rows | test rows | epochs | batch | faulty | fixed | d |\n|---|---|---|---|---|---|---|---|---|\n")
+	w.WriteString("\n## Faulty and fixed\n\nRows of the two parts of the data set; epochs and batch size, faulty → fixed where the fix changes them. Mean ± standard deviation on the hold-out rows; d is Cohen's d between fixed and faulty, A12 the share of pairs of which the fixed is better. Scores that are not finite are left out of the means; then there is no d.\n\n")
+	w.WriteString("| fault | metric | training rows | test rows | epochs | batch | faulty | fixed | d | A12 |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	change := func(faulty, fixed int) string {
 		if faulty == fixed {
 			return strconv.Itoa(faulty)
@@ -232,9 +233,18 @@ func (r Results) liteTable(w *strings.Builder) {
 	}
 	for _, v := range r.Values {
 		l := v.Fault.Lite
-		fmt.Fprintf(w, "| %s | %s | %d | %d | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, l.Train, l.Test, change(l.Epochs, l.FixedEpochs),
-			change(l.Batch, l.FixedBatch), pm(v.Fault, v.Faulty), pm(v.Fault, v.Fixed), fixed(v.Distance, 1))
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %s | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, l.Train, l.Test, change(l.Epochs, l.FixedEpochs),
+			change(l.Batch, l.FixedBatch), finite(v.Fault, v.faulty), finite(v.Fault, v.fixed), fixed(v.Distance, 1), fixed(v.A12, 2))
 	}
+}
+
+// finite is the mean of the scores that are finite, and how many are not.
+func finite(f faults.Fault, v []float64) string {
+	rest := slices.DeleteFunc(slices.Clone(v), func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+	if len(rest) == len(v) {
+		return pm(f, sampleOf(v))
+	}
+	return fmt.Sprintf("%s, %d of %d not finite", pm(f, sampleOf(rest)), len(v)-len(rest), len(v))
 }
 
 func (r Results) summaryTable(w *strings.Builder) {
