@@ -64,9 +64,12 @@ func (b *Builder) Fail(err error) TensorID {
 	return None
 }
 
+// maxOuts is the largest number of outputs of a kind.
+const maxOuts = 6
+
 // Emit appends an op, infers its outputs and returns their ids. Lerp and Update bring their own outputs.
 func (b *Builder) Emit(op Op) []TensorID {
-	none := []TensorID{None, None, None}
+	none := slices.Repeat([]TensorID{None}, maxOuts)
 	if b.err != nil {
 		return none
 	}

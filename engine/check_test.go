@@ -29,11 +29,15 @@ func everyKind(t testing.TB) *Program {
 	y = b.Add(y, b.Gather(table, l, 0))
 	y = b.Concat(1, y, b.Pad(b.Slice(y, []int{0, 4}, []int{1, -2}, []int{3, 3}), []int{0, 0}, []int{1, 1}, []int{3, 4}, 0))
 	y = b.Where(b.Binary(Greater, y, b.Scalar(0)), y, b.Binary(Max, b.Broadcast(b.Scalar(1), []int{3, 9}), b.Softmax(y, 1)))
+	rh := p.NewState("rh", []int{12, 3})
+	seq, lastH, lastC := b.Recurrent(Cell{Kind: CellLSTM}, Recurrence{X: b.Reshape(b.Broadcast(y, []int{4, 3, 9}), []int{3, 3, 12}), R: rh, Bias: None,
+		H: p.NewState("h0", []int{3, 3}), C: p.NewState("c0", []int{3, 3}), Peepholes: p.NewState("peep", []int{3, 3}), Lens: None})
+	y = b.Add(y, b.Reshape(b.Concat(1, b.Reshape(b.Slice(seq, []int{1, 0, 0}, []int{1, 1, 1}, []int{1, 3, 3}), []int{3, 3}), lastH, lastC), []int{3, 9}))
 	hot := b.OneHot(l, 9)
 	loss := b.Reduce(Mean, b.Mul(hot, b.LogSoftmax(y, 1)), false)
 	b.Output(loss)
 	b.Output(b.ArgMax(y, 1))
-	params := []TensorID{w, bias, scale, shift, dense, table}
+	params := []TensorID{w, bias, scale, shift, dense, table, rh}
 	for i, g := range b.Gradient(loss, params) {
 		b.Output(b.Moments(g))
 		slots := []TensorID{p.NewState(fmt.Sprint("m", i), b.Shape(params[i])), p.NewState(fmt.Sprint("v", i), b.Shape(params[i]))}
@@ -80,7 +84,7 @@ func mutate(rng *rand.Rand, p *Program) {
 		}
 	}
 	t := &p.Tensors[rng.IntN(len(p.Tensors))]
-	switch rng.IntN(19) {
+	switch rng.IntN(20) {
 	case 0:
 		op.Kind = Kind(rng.IntN(256))
 	case 1:
@@ -123,6 +127,8 @@ func mutate(rng *rand.Rand, p *Program) {
 			p.Funcs = append(p.Funcs, nil)
 		}
 	case 18:
+		op.Cell = []*Cell{nil, {Kind: CellKind(rng.IntN(5)), ResetLinearly: rng.IntN(2) == 0}}[rng.IntN(2)]
+	case 19:
 		i, k := rng.IntN(len(f.Ops)), rng.IntN(len(f.Ops))
 		f.Ops[i], f.Ops[k] = f.Ops[k], f.Ops[i]
 	}

@@ -1,6 +1,6 @@
 package engine
 
-// Flops is the number of floating-point operations of one step of a function: two for every multiply-add of MatMul and convolutions, one
+// Flops is the number of floating-point operations of one step of a function: two for every multiply-add of MatMul, convolutions and recurrent layers, one
 // for every element that any other op reads or writes, whichever is more. It is a declared measure, the same on every device and machine,
 // so that a budget counted in it replays exactly.
 func (p *Program) Flops(f *Func) float64 {
@@ -37,6 +37,14 @@ func (p *Program) opFlops(op *Op) float64 {
 			y, w = op.In[0], op.Out[0]
 		}
 		return 2 * size(y) * size(w) / float64(p.Tensors[w].Shape[0])
+	case Recurrent, RecurrentGrad: // h·R of every step, and its two gradients
+		r := op.Recurrence()
+		y := r.X
+		products := 2.0
+		if op.Kind == RecurrentGrad {
+			y, products = r.DX, 4
+		}
+		return products * size(y) * float64(p.Tensors[r.R].Shape[1])
 	}
 	in, out := 0.0, 0.0
 	for _, id := range op.In {
@@ -50,12 +58,12 @@ func (p *Program) opFlops(op *Op) float64 {
 	return max(in, out)
 }
 
-// MatrixFlops is the part of Flops that matrix products and convolutions make: what a share of a processor's matrix rate is taken of.
+// MatrixFlops is the part of Flops that matrix products, convolutions and recurrent layers make: what a share of a processor's matrix rate is taken of.
 func (p *Program) MatrixFlops(f *Func) float64 {
 	total := 0.0
 	for i := range f.Ops {
 		switch f.Ops[i].Kind {
-		case MatMul, Conv, ConvDX, ConvDW:
+		case MatMul, Conv, ConvDX, ConvDW, Recurrent, RecurrentGrad:
 			total += p.opFlops(&f.Ops[i])
 		}
 	}

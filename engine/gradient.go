@@ -43,6 +43,11 @@ func (b *Builder) Gradient(loss TensorID, wrt []TensorID) []TensorID {
 		if op.Kind.writesState() || !slices.ContainsFunc(op.Out, func(id TensorID) bool { return g.needs[id] }) {
 			continue
 		}
+		if op.Kind == Recurrent {
+			b.label = op.Label
+			g.recurrent(op)
+			continue
+		}
 		if dy, ok := g.grad[op.Out[0]]; ok {
 			b.label = op.Label
 			g.backward(op, dy)

@@ -75,6 +75,10 @@ func (p *Program) infer(f *Func, op *Op) ([][]int, []DType, error) {
 		return one(poolGradShape(in, op))
 	case BatchNorm, BatchNormGrad, BatchNormInfer:
 		return batchNormShapes(in, op)
+	case Recurrent:
+		return recurrentShapes(in, op)
+	case RecurrentGrad:
+		return recurrentGradShapes(in, op)
 	case Update:
 		return p.updateShapes(in, op)
 	case Moments:
@@ -152,7 +156,8 @@ var arity = [numKinds][2]int{Batch: {1, 1}, Unary: {1, 1}, UnaryGrad: {2, 2}, Bi
 	MatMul: {2, 3}, Conv: {2, 3}, ConvDX: {2, 2}, ConvDW: {2, 2}, MaxPool: {1, 1}, MaxPoolGrad: {3, 3}, AvgPool: {1, 1}, AvgPoolGrad: {1, 1},
 	BatchNorm: {3, 3}, BatchNormGrad: {5, 5}, BatchNormInfer: {5, 5}, Softmax: {1, 1}, SoftmaxGrad: {2, 2}, LogSoftmax: {1, 1},
 	LogSoftmaxGrad: {2, 2}, Dropout: {1, 1}, Transpose: {1, 1}, Reshape: {1, 1}, Concat: {1, 1 << 20}, Slice: {1, 1}, Pad: {1, 1}, Gather: {2, 2},
-	GatherGrad: {2, 2}, Cast: {1, 1}, OneHot: {1, 1}, ArgMax: {1, 1}, Lerp: {2, 2}, Update: {3, 6}, Moments: {1, 1}}
+	GatherGrad: {2, 2}, Cast: {1, 1}, OneHot: {1, 1}, ArgMax: {1, 1}, Recurrent: {7, 7},
+	RecurrentGrad: {12, 12}, Lerp: {2, 2}, Update: {3, 6}, Moments: {1, 1}}
 
 func (p *Program) checkInputs(op *Op) error {
 	if op.Kind >= numKinds {
@@ -163,7 +168,7 @@ func (p *Program) checkInputs(op *Op) error {
 	}
 	for i, id := range op.In {
 		if id == None {
-			if i < 2 || op.Kind != MatMul && op.Kind != Conv {
+			if !optional(op, i) {
 				return fmt.Errorf("input %d is absent", i)
 			}
 			continue
@@ -198,8 +203,15 @@ func (p *Program) checkInputs(op *Op) error {
 		if op.Rule.Kind >= numRules {
 			return fmt.Errorf("rule %s is not known", op.Rule.Kind)
 		}
+	case Recurrent, RecurrentGrad:
+		return checkCell(op)
 	}
 	return nil
+}
+
+// optional says that input i may be absent: the bias of a product, and what cells need not have (checkCell says which).
+func optional(op *Op, i int) bool {
+	return i >= 2 && (op.Kind == MatMul || op.Kind == Conv || op.Kind == Recurrent) || op.Kind == RecurrentGrad
 }
 
 // BroadcastShapes is numpy's rule: shapes are aligned at the end, and a dimension of size 1 stretches.

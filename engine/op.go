@@ -87,6 +87,11 @@ const (
 	// ArgMax: Int index of the first largest element along Axes[0], which stays with size 1; NaN is largest.
 	ArgMax
 
+	// Recurrent is a layer of RNN, GRU or LSTM cells over whole sequences, RecurrentGrad its gradient: see Cell and Recurrence. The product of
+	// the inputs with their weights is a MatMul before it.
+	Recurrent
+	RecurrentGrad
+
 	// Lerp: state s becomes Alpha·s + Beta·x. Out: s; In: s, x. Running statistics.
 	Lerp
 	// Update: one optimizer step. Out: parameter, slots…; In: parameter, gradient, coefficients (Feed), slots…. See Update.
@@ -102,7 +107,7 @@ const (
 var kindNames = [numKinds]string{"Batch", "Unary", "UnaryGrad", "Binary", "Where", "Broadcast", "Reduce", "MatMul", "Conv", "ConvDX", "ConvDW",
 	"MaxPool", "MaxPoolGrad", "AvgPool", "AvgPoolGrad", "BatchNorm", "BatchNormGrad", "BatchNormInfer", "Softmax", "SoftmaxGrad",
 	"LogSoftmax", "LogSoftmaxGrad", "Dropout", "Transpose", "Reshape", "Concat", "Slice", "Pad", "Gather", "GatherGrad", "Cast", "OneHot",
-	"ArgMax", "Lerp", "Update", "Moments"}
+	"ArgMax", "Recurrent", "RecurrentGrad", "Lerp", "Update", "Moments"}
 
 func (k Kind) String() string { return nameOf(kindNames[:], "kind", k) }
 
@@ -235,6 +240,7 @@ type Op struct {
 	Stream         uint32
 	Type           DType
 	Rule           *Rule
+	Cell           *Cell
 	Label          string // where it comes from, for messages: an ONNX node's name, "loss", "optimizer"
 }
 

@@ -53,6 +53,20 @@ struct Kernels {
 	void (*pool_square_grad)(const float *dy, const float *x, const float *y, float *dx, int64_t n, int64_t c, int64_t row, bool relu);
 	void (*axpy)(float *y, const float *x, int64_t n, float a);
 	void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
+	// Products with a matrix in panels, and cells: kernels_recurrent.h.
+	int64_t (*panel_size)(int64_t n, int64_t k);
+	void (*pack_panel)(const float *b, int64_t rs, int64_t cs, float *to, int64_t q, int64_t n, int64_t k);
+	void (*panel_gemm)(const float *a, int64_t lda, const float *b, const float *init, int64_t ldi, float *y, int64_t ldy, int64_t m, int64_t n, int64_t k);
+	void (*rnn_cell)(const float *g, float *h, float *y, int64_t n);
+	void (*lstm_cell)(float *g, const float *peep, float *h, float *c, float *y, float *keep, int64_t n);
+	void (*gru_reset)(float *g, const float *h, float *rh, int64_t n);
+	void (*gru_cell)(float *g, float *h, float *y, int64_t n);
+	void (*gru_linear)(float *g, const float *xn, const float *inner, float *h, float *y, int64_t n);
+	void (*rnn_grad)(const float *y, const float *dy, float *dh, float *dx, int64_t n);
+	void (*lstm_grad)(const float *g, const float *peep, const float *before, const float *c, const float *dy, float *dh, float *dc, float *dx, int64_t n);
+	void (*gru_grad)(const float *g, const float *before, const float *dy, float *dh, float *dx, int64_t n);
+	void (*gru_reset_grad)(const float *r, const float *before, const float *drh, float *dh, float *dx, float *rh, int64_t n);
+	void (*gru_linear_grad)(const float *r, const float *inner, const float *dn, float *dx, float *dinner, int64_t n);
 };
 
 } // namespace nm

@@ -1,4 +1,4 @@
-// Included once per instruction set, inside a file that has set the target and NM_ISA, NM_NAME and FMA.
+// Included once per instruction set, inside a file that has set the target and NM_ISA, NM_NAME, FMA and its vectors.
 
 namespace nm {
 namespace NM_ISA {
@@ -7,6 +7,7 @@ namespace NM_ISA {
 #include "kernels_elementwise.h"
 #include "kernels_reduce.h"
 #include "kernels_random.h"
+#include "kernels_recurrent.h"
 
 } // namespace NM_ISA
 
@@ -23,7 +24,8 @@ extern const Kernels NM_TABLE = {
 	{K(add), K(sub), K(mul), K(div_), K(pow_), K(max_), K(min_), K(greater), K(greater_or_equal), K(less), K(less_or_equal), K(equal)},
 	K(where), K(lerp), K(update), K(drop_factors), K(drop), K(drop_across), K(row_sum), K(row_max), K(row_min), K(row_prod), K(col_sum), K(col_max), K(col_min),
 	K(col_prod), K(moments), K(softmax), K(softmax_grad), K(small_gemm), K(add_bias), K(scale_shift), K(deviations), K(norm_sums), K(norm_grad),
-	K(pool_max), K(pool_give), K(pool_square), K(pool_square_grad), K(axpy), K(to_bf16)};
+	K(pool_max), K(pool_give), K(pool_square), K(pool_square_grad), K(axpy), K(to_bf16), K(panel_size), K(pack_panel), K(panel_gemm), K(rnn_cell), K(lstm_cell),
+	K(gru_reset), K(gru_cell), K(gru_linear), K(rnn_grad), K(lstm_grad), K(gru_grad), K(gru_reset_grad), K(gru_linear_grad)};
 #undef K
 
 } // namespace nm

@@ -11,6 +11,15 @@
 #define NM_TABLE kernels_avx512
 #define NM_NAME "avx512"
 #define FMA(a, b, c) __builtin_fma(a, b, c)
+#define FMAF(a, b, c) __builtin_fmaf(a, b, c)
+// A register of floats, and the rows of a tile of two registers each that leave some for the factors.
+#define VECTOR 16
+#define TILE_ROWS 12
+#define Vector __m512
+#define LOAD(p) _mm512_loadu_ps(p)
+#define STORE(p, v) _mm512_storeu_ps(p, v)
+#define SPREAD(x) _mm512_set1_ps(x)
+#define MULADD(a, b, c) _mm512_fmadd_ps(a, b, c)
 // The square roots of as many floats or doubles as a register holds, in place.
 #define ROOTS_F 16
 #define ROOTS_D 8

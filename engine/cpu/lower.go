@@ -24,6 +24,7 @@ func init() {
 		engine.Transpose: (*compiler).transpose, engine.Reshape: (*compiler).reshape, engine.Concat: (*compiler).concat,
 		engine.Slice: (*compiler).slice, engine.Pad: (*compiler).pad, engine.Gather: (*compiler).gather, engine.GatherGrad: (*compiler).gatherGrad,
 		engine.Cast: (*compiler).cast, engine.OneHot: (*compiler).oneHot, engine.ArgMax: (*compiler).argMax, engine.Lerp: (*compiler).lerp,
+		engine.Recurrent: (*compiler).recurrent, engine.RecurrentGrad: (*compiler).recurrentGrad,
 		engine.Update: (*compiler).update, engine.Moments: (*compiler).moments,
 	}
 }

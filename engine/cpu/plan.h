@@ -21,6 +21,7 @@ enum {
 	NM_ADD = 0, NM_SUB, NM_MUL, NM_DIV, NM_POW, NM_MAX, NM_MIN, NM_GREATER, NM_GREATER_OR_EQUAL, NM_LESS, NM_LESS_OR_EQUAL, NM_EQUAL,
 	NM_BINARY_COUNT,
 	NM_REDUCE_SUM = 0, NM_REDUCE_MEAN, NM_REDUCE_MAX, NM_REDUCE_MIN, NM_REDUCE_PROD,
+	NM_CELL_RNN = 0, NM_CELL_GRU, NM_CELL_LSTM,
 	NM_RULE_LINEAR = 0, NM_RULE_ADAM, NM_RULE_ADAMAX, NM_RULE_RMSPROP, NM_RULE_ADAGRAD, NM_RULE_ADADELTA
 };
 
@@ -44,6 +45,18 @@ typedef struct {
 	int32_t kind, momentum, max, centered;
 	double b1, b2, eps_in, eps_out, l2;
 } nm_rule;
+
+// A recurrent layer and its tensors by the names that engine.Recurrence has for them; NULL where absent. What is only written by nm_recurrent
+// is read by nm_recurrent_grad. gates and extra of nm_recurrent may be NULL where nothing reads them. gates may be x, and dx the gates. behind is
+// scratch for a GRU's gradient: (steps, batch, hidden).
+typedef struct {
+	int32_t kind, reverse, reset_linearly, gates_count;
+	int64_t steps, batch, hidden;
+	const float *x, *r, *bias, *h0, *c0, *peepholes, *lens;
+	float *y, *last_h, *last_c, *gates, *extra;
+	const float *dy, *d_last_h, *d_last_c;
+	float *dx, *dr, *dh0, *dc0, *dbias, *dpeepholes, *behind;
+} nm_recurrence;
 
 // nm_new makes a plan that runs on so many threads. NULL: out of memory or no threads to be had.
 nm_plan *nm_new(int threads);
@@ -129,6 +142,9 @@ void nm_batch_norm_grad(nm_plan *, double epsilon, const float *dy, const float 
 	float *dscale, float *dbias, int64_t rows, int64_t channels);
 void nm_batch_norm_infer(nm_plan *, double epsilon, const float *x, const float *scale, const float *bias, const float *mean, const float *var,
 	float *y, int64_t rows, int64_t channels);
+
+void nm_recurrent(nm_plan *, const nm_recurrence *);
+void nm_recurrent_grad(nm_plan *, const nm_recurrence *);
 
 #ifdef __cplusplus
 }

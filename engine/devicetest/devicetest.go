@@ -225,6 +225,8 @@ func tolerance(p *engine.Program, ops []engine.Op) float64 {
 		case slices.Contains(exact, op.Kind), op.Kind == engine.Reduce && (op.Fn == engine.Max || op.Fn == engine.Min):
 		case op.Kind == engine.Unary && op.Fn != engine.Affine, op.Kind == engine.UnaryGrad, op.Fn == engine.Pow:
 			tol = max(tol, 40*epsilon32)
+		case op.Kind == engine.Recurrent, op.Kind == engine.RecurrentGrad:
+			tol = max(tol, 40*epsilon32, 8*epsilon32*math.Sqrt(float64(terms(p, op))))
 		default:
 			tol = max(tol, 8*epsilon32*math.Sqrt(float64(terms(p, op))))
 		}
@@ -271,6 +273,10 @@ func terms(p *engine.Program, op *engine.Op) int {
 		return out[op.Axes[0]]
 	case engine.GatherGrad:
 		return engine.Len(in(1))
+	case engine.Recurrent:
+		return in(1)[0]
+	case engine.RecurrentGrad: // of R's gradient, and of a state's
+		return max(out[0]*out[1], out[2])
 	}
 	return 1
 }

@@ -119,6 +119,28 @@ func residual(m *maker, x engine.TensorID, train bool) engine.TensorID {
 	return m.MatMul(x, m.param(0, 0.4, 8, classesN), m.param(0, 0.1, classesN), false, false)
 }
 
+// recurrentNet reads the image's rows as a sequence, forwards by an LSTM and backwards by a GRU, and ends with both last states.
+func recurrentNet(m *maker, x engine.TensorID, _ bool) engine.TensorID {
+	const hidden = 10
+	n := m.Shape(x)[0]
+	x = m.Reshape(m.Transpose(x, 2, 0, 1, 3), ints{8, n, 2 * 8})
+	zeros := m.Broadcast(m.Scalar(0), ints{n, hidden})
+	run := func(c engine.Cell) (y, h engine.TensorID) {
+		rows := c.Kind.Gates() * hidden
+		t := engine.Recurrence{X: m.MatMul(x, m.param(0, 0.2, rows, 16), m.param(0, 0.1, rows), false, true), R: m.param(0, 0.3, rows, hidden), H: zeros,
+			C: engine.None, Bias: engine.None, Peepholes: engine.None, Lens: engine.None}
+		if c.Kind == engine.CellLSTM {
+			t.C = zeros
+		}
+		y, h, _ = m.Recurrent(c, t)
+		return y, h
+	}
+	y, h := run(engine.Cell{Kind: engine.CellLSTM})
+	_, back := run(engine.Cell{Kind: engine.CellGRU, Reverse: true, ResetLinearly: true})
+	x = m.Concat(1, h, back, m.Reduce(engine.Mean, y, false, 0))
+	return m.MatMul(x, m.param(0, 0.4, 3*hidden, classesN), m.param(0, 0.1, classesN), false, false)
+}
+
 // coefOf is a learning rate that lets every rule descend in a few steps.
 func coefOf(k engine.RuleKind, momentum bool) []float64 {
 	switch k {
@@ -181,7 +203,7 @@ func newNet(name string, build layers, rule engine.Rule) *net {
 // nets is the networks that are trained.
 func nets() []*net {
 	adam := engine.Rule{Kind: engine.RuleAdam, B1: 0.9, B2: 0.999, EpsOut: 1e-7}
-	list := []*net{newNet("cnn", cnn, adam), newNet("residual", residual, engine.Rule{Kind: engine.RuleLinear, Momentum: true})}
+	list := []*net{newNet("cnn", cnn, adam), newNet("recurrent", recurrentNet, adam), newNet("residual", residual, engine.Rule{Kind: engine.RuleLinear, Momentum: true})}
 	for i, r := range rules() {
 		list = append(list, newNet(fmt.Sprintf("mlp %s %d", r.Kind, i), mlp, r))
 	}

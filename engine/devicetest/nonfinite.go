@@ -23,7 +23,7 @@ func round32(v []float64) []float64 {
 // nonFinite is the cases whose inputs are not all finite.
 func nonFinite() []testCase {
 	var cases []testCase
-	for _, part := range []func() []testCase{nonFiniteElementwise, nonFiniteReductions, nonFiniteLayers} {
+	for _, part := range []func() []testCase{nonFiniteElementwise, nonFiniteReductions, nonFiniteLayers, nonFiniteRecurrent} {
 		cases = append(cases, part()...)
 	}
 	return cases

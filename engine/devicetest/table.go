@@ -10,7 +10,7 @@ import (
 func table() []testCase {
 	var all []testCase
 	for _, part := range []func() []testCase{unaryCases, binaryCases, reduceCases, matMulCases, convCases, poolCases, normCases, softmaxCases,
-		moveCases, intCases, dropoutCases, updateCases} {
+		moveCases, intCases, dropoutCases, recurrentCases, updateCases} {
 		all = append(all, part()...)
 	}
 	return all

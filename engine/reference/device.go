@@ -140,6 +140,10 @@ func (e *executable[T]) bind(op *engine.Op) kernel {
 		return e.cast(op)
 	case engine.OneHot:
 		return e.oneHot(op)
+	case engine.Recurrent:
+		return e.recurrent(op)
+	case engine.RecurrentGrad:
+		return e.recurrentGrad(op)
 	}
 	in, out := op.In[0], op.Out[0]
 	isInt := e.p.Tensors[out].Type == engine.Int

@@ -10,8 +10,9 @@ import (
 	"netmend/onnx"
 )
 
-// recurrent layers are unrolled: every step of the sequence becomes operations of its own, behind one product of the input weights with all
-// steps at once. Formulas and letters are those of the ONNX operators.
+// recurrent layers are one operation (engine.Recurrent) behind one product of the input weights with all steps at once, where their functions
+// are the default ones. Elsewhere they are unrolled: every step of the sequence becomes operations of its own. Formulas and letters are those
+// of the ONNX operators.
 var recurrent = map[string]lowering{"RNN": lowerRecurrent, "GRU": lowerRecurrent, "LSTM": lowerRecurrent}
 
 // maxSteps bounds the operations that an unrolled sequence becomes.
@@ -27,7 +28,9 @@ type layer struct {
 	directions                 int
 	clip                       float64 // 0: none
 	inputForget, resetLinearly bool
-	masks                      []engine.TensorID // per step (batch, 1): 1 while the sequence lasts; nil when all are full
+	plain                      bool              // the engine has this cell
+	lens                       engine.TensorID   // (batch) the sequences' lengths; None when all are full
+	masks                      []engine.TensorID // of an unrolled layer, per step (batch, 1): 1 while the sequence lasts
 	first                      bool              // layout 1: the batch is the first axis
 }
 
@@ -35,7 +38,8 @@ type layer struct {
 type direction struct {
 	*layer
 	w, r, wb, rb engine.TensorID    // (gates·hidden, input), (gates·hidden, hidden), (gates·hidden) or None
-	peep         [3]engine.TensorID // of i, o, f: (hidden), or None
+	peepholes    engine.TensorID    // (3·hidden) or None
+	peep         [3]engine.TensorID // the same of i, o, f of an unrolled layer: (hidden), or None
 	act          []func(engine.TensorID) engine.TensorID
 	rt, rht      engine.TensorID // GRU without linear_before_reset: R of z and r, and R of h
 	inner        engine.TensorID // GRU with linear_before_reset: the recurrent bias, zeros but for h; or None
@@ -52,6 +56,9 @@ func lowerRecurrent(e *env, n *onnx.Node) error {
 	}
 	l.directions = len(ways)
 	functions, err := l.functions()
+	if err == nil && !l.plain {
+		err = l.unrollable()
+	}
 	if err != nil {
 		return err
 	}
@@ -70,7 +77,8 @@ func lowerRecurrent(e *env, n *onnx.Node) error {
 // layer reads what does not depend on the direction.
 func (e *env) layer(n *onnx.Node) (*layer, error) {
 	l := &layer{env: e, n: n, gates: map[string]int{"RNN": 1, "GRU": 3, "LSTM": 4}[n.OpType], clip: float64(n.Float("clip", 0)),
-		inputForget: n.Int("input_forget", 0) != 0, resetLinearly: n.Int("linear_before_reset", 0) != 0, first: n.Int("layout", 0) != 0}
+		inputForget: n.OpType == "LSTM" && n.Int("input_forget", 0) != 0, resetLinearly: n.OpType == "GRU" && n.Int("linear_before_reset", 0) != 0,
+		lens: engine.None, first: n.Int("layout", 0) != 0}
 	x, err := e.inFloat(0)
 	if err != nil {
 		return nil, err
@@ -92,8 +100,8 @@ func (e *env) layer(n *onnx.Node) (*layer, error) {
 	if hs := n.Int("hidden_size", int64(l.hidden)); hs != int64(l.hidden) {
 		return nil, fmt.Errorf("hidden_size is %d, R has shape %v", hs, e.Shape(r))
 	}
-	if l.steps < 1 || l.steps > maxSteps {
-		return nil, fmt.Errorf("sequences of %d steps, wants 1 to %d", l.steps, maxSteps)
+	if l.steps < 1 {
+		return nil, fmt.Errorf("sequences of %d steps, wants at least 1", l.steps)
 	}
 	if l.clip < 0 {
 		return nil, fmt.Errorf("clip %v is negative", l.clip)
@@ -101,7 +109,7 @@ func (e *env) layer(n *onnx.Node) (*layer, error) {
 	return l, l.lengths()
 }
 
-// lengths makes the masks of input sequence_lens.
+// lengths reads input sequence_lens.
 func (l *layer) lengths() error {
 	if !l.has(4) {
 		return nil
@@ -122,7 +130,19 @@ func (l *layer) lengths() error {
 			return nil
 		}
 	}
-	lens := l.Reshape(l.deviceFloat(v), []int{l.batch, 1})
+	l.lens = l.Reshape(l.deviceFloat(v), []int{l.batch})
+	return nil
+}
+
+// unrollable says whether a layer that the engine has no cell of is short enough, and makes its masks.
+func (l *layer) unrollable() error {
+	if l.steps > maxSteps {
+		return fmt.Errorf("sequences of %d steps, wants 1 to %d where clip, input_forget or activations are not the default", l.steps, maxSteps)
+	}
+	if l.lens == engine.None {
+		return nil
+	}
+	lens := l.Reshape(l.lens, []int{l.batch, 1})
 	for t := range l.steps {
 		l.masks = append(l.masks, l.Binary(engine.Greater, lens, l.Scalar(float64(t))))
 	}
@@ -140,6 +160,10 @@ func (l *layer) functions() ([]func(engine.TensorID) engine.TensorID, error) {
 	}
 	if len(names) != len(defaults)*l.directions {
 		return nil, fmt.Errorf("%d activations, wants %d for %d directions", len(names), len(defaults)*l.directions, l.directions)
+	}
+	l.plain = l.clip == 0 && !l.inputForget
+	for i, name := range names {
+		l.plain = l.plain && strings.EqualFold(name, defaults[i%len(defaults)])
 	}
 	alpha, _ := l.n.Floats("activation_alpha")
 	beta, _ := l.n.Floats("activation_beta")
@@ -254,7 +278,7 @@ func (l *layer) state(i, k int) (engine.TensorID, error) {
 func (l *layer) direction(k int, functions []func(engine.TensorID) engine.TensorID) (d *direction, h, c engine.TensorID, err error) {
 	per := len(functions) / l.directions
 	d = &direction{layer: l, act: functions[k*per : (k+1)*per], wb: engine.None, rb: engine.None, inner: engine.None,
-		peep: [3]engine.TensorID{engine.None, engine.None, engine.None}}
+		peepholes: engine.None, peep: [3]engine.TensorID{engine.None, engine.None, engine.None}}
 	rows := l.gates * l.hidden
 	if d.w, err = l.part(1, k, rows, l.Shape(l.x)[2]); err != nil {
 		return
@@ -274,6 +298,7 @@ func (l *layer) direction(k int, functions []func(engine.TensorID) engine.Tensor
 		d.wb, d.rb = l.rows(b, 0, 1, rows), l.rows(b, 1, 2, rows)
 	}
 	switch {
+	case l.plain:
 	case l.n.OpType == "GRU" && l.resetLinearly && b != engine.None:
 		d.inner = d.Concat(0, d.Broadcast(d.Scalar(0), []int{2 * d.hidden}), d.vector(d.rb, 2, 3))
 	case l.n.OpType == "GRU" && !l.resetLinearly:
@@ -291,7 +316,8 @@ func (l *layer) direction(k int, functions []func(engine.TensorID) engine.Tensor
 		return
 	}
 	p, err := l.part(7, k, 3*l.hidden)
-	if p != engine.None && err == nil {
+	d.peepholes = p
+	if p != engine.None && err == nil && !l.plain {
 		p = l.Reshape(p, []int{3, l.hidden})
 		for i := range d.peep {
 			d.peep[i] = l.rows(p, i, i+1, l.hidden)
@@ -311,7 +337,11 @@ func (d *direction) run(h, c engine.TensorID, reverse bool) (y, lastH, lastC eng
 		zr := d.Add(d.vector(bias, 0, 2), d.vector(d.rb, 0, 2))
 		bias = d.Concat(0, zr, d.vector(bias, 2, 3))
 	}
-	xs := d.split(d.MatMul(d.x, d.w, bias, false, true))
+	x := d.MatMul(d.x, d.w, bias, false, true)
+	if d.plain {
+		return d.cell(x, h, c, reverse)
+	}
+	xs := d.split(x)
 	if d.Err() != nil {
 		return engine.None, engine.None, engine.None
 	}
@@ -335,6 +365,20 @@ func (d *direction) run(h, c engine.TensorID, reverse bool) (y, lastH, lastC eng
 		ys[t] = d.Reshape(ys[t], []int{1, 1, d.batch, d.hidden})
 	}
 	return d.Concat(0, ys...), h, c
+}
+
+// cell is run as one operation of the engine; x holds what the inputs give to the gates.
+func (d *direction) cell(x, h, c engine.TensorID, reverse bool) (y, lastH, lastC engine.TensorID) {
+	t := engine.Recurrence{X: x, R: d.r, Bias: engine.None, H: h, C: c, Peepholes: d.peepholes, Lens: d.lens}
+	if d.resetLinearly && d.rb != engine.None {
+		t.Bias = d.vector(d.rb, 2, 3)
+	}
+	if t.Peepholes != engine.None {
+		t.Peepholes = d.Reshape(t.Peepholes, []int{3, d.hidden})
+	}
+	kind := map[string]engine.CellKind{"RNN": engine.CellRNN, "GRU": engine.CellGRU, "LSTM": engine.CellLSTM}[d.n.OpType]
+	y, lastH, lastC = d.Recurrent(engine.Cell{Kind: kind, Reverse: reverse, ResetLinearly: d.resetLinearly}, t)
+	return d.Reshape(y, []int{d.steps, 1, d.batch, d.hidden}), lastH, lastC
 }
 
 // vector is gates lo to hi of a bias.

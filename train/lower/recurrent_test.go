@@ -1,9 +1,14 @@
 package lower
 
 import (
+	"context"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 
+	"netmend/engine"
+	"netmend/engine/reference"
 	"netmend/onnx"
 )
 
@@ -19,6 +24,7 @@ func recurrentCases() []recurrentCase {
 	dir := func(s string) *onnx.Attribute { return onnx.String("direction", s) }
 	acts := func(s ...string) *onnx.Attribute { return onnx.Strings("activations", s...) }
 	cases := []recurrentCase{
+		{"GRU", "lengths", 6, []*onnx.Attribute{onnx.Int("linear_before_reset", 1), dir("reverse")}, ""},
 		{"RNN", "activations", 4, []*onnx.Attribute{acts("Affine", "LeakyRelu"), dir("bidirectional"), onnx.Floats("activation_alpha", 0.7, 0.3),
 			onnx.Floats("activation_beta", 0.1)}, ""},
 		{"RNN", "scaled tanh and clip", 4, []*onnx.Attribute{acts("ScaledTanh"), onnx.Floats("activation_alpha", 1.2), onnx.Floats("activation_beta", 0.6),
@@ -121,6 +127,82 @@ func TestRecurrentLikeONNXRuntime(t *testing.T) {
 			}
 			m, _, _ := c.model()
 			likeONNXRuntime(t, m, inputTensors(t, m, 0, false))
+		})
+	}
+}
+
+// results are all outputs of the case and the gradients of the sum of their squares by every input, with the number of Recurrent operations.
+func (c *recurrentCase) results(t *testing.T, attrs ...*onnx.Attribute) (out [][]float64, whole int) {
+	m, names, shapes := c.model()
+	m.Graph.Nodes[0].Attrs = append(m.Graph.Nodes[0].Attrs, attrs...)
+	p := engine.NewProgram(0)
+	b := p.NewFunc("f", 0)
+	gc := gradientCase{shapes: shapes}
+	ids, inputs := make([]engine.TensorID, len(names)), map[string]engine.TensorID{}
+	for i, name := range names {
+		ids[i] = p.NewState(name, shapes[i])
+		inputs[name] = ids[i]
+	}
+	res, err := Lower(b, m, inputs, nil, Options{Training: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loss := b.Scalar(0)
+	for _, o := range m.Graph.Outputs {
+		y := res.Outputs[o.Name]
+		b.Output(y)
+		loss = b.Add(loss, b.Reduce(engine.Sum, b.Mul(y, y), false))
+	}
+	for _, g := range b.Gradient(loss, ids) {
+		b.Output(g)
+	}
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	for _, op := range b.Func().Ops {
+		if op.Kind == engine.Recurrent {
+			whole++
+		}
+	}
+	exe, err := reference.NewFloat64().Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	for i, id := range ids {
+		if err := exe.Load(id, gc.values(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := exe.Run(context.Background(), engine.Schedule{Steps: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Outputs, whole
+}
+
+// TestRecurrentLikeUnrolled compares a layer that is one operation with the same layer unrolled, which a clip that nothing reaches makes of it.
+func TestRecurrentLikeUnrolled(t *testing.T) {
+	for _, c := range recurrentCases() {
+		t.Run(c.op+"/"+c.name, func(t *testing.T) {
+			got, whole := c.results(t)
+			if slices.Contains([]string{"activations", "scaled tanh and clip", "clip", "input_forget"}, c.name) {
+				if whole != 0 {
+					t.Errorf("%d operations Recurrent", whole)
+				}
+				return
+			}
+			want, left := c.results(t, onnx.Float("clip", 1e9))
+			if whole == 0 || left != 0 {
+				t.Fatalf("%d operations Recurrent, %d where it is unrolled", whole, left)
+			}
+			for k := range want {
+				for i, w := range want[k] {
+					if d := math.Abs(got[k][i] - w); !(d <= 1e-12*(1+math.Abs(w))) {
+						t.Fatalf("result %d, element %d is %v, unrolled %v", k, i, got[k][i], w)
+					}
+				}
+			}
 		})
 	}
 }
