@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -11,11 +12,16 @@ import (
 // The networks that speed is measured on beside the subjects, in the layout of PyTorch's exporter: NCHW images, weights of dense layers as
 // (out, in). scripts/bench_pytorch.py holds the same networks; names of weights are neutral.
 var references = map[string]func(g *reference){
-	"tiny":     tiny,
-	"mlp":      perceptron,
-	"resnet20": resnet20,
-	"vgg11bn":  vgg11bn,
+	"tiny":        tiny,
+	"mlp":         perceptron,
+	"resnet20":    resnet20,
+	"vgg11bn":     vgg11bn,
+	"lstm":        lstm,
+	"transformer": transformer,
 }
+
+// Vocabulary is the number of words that the reference networks of texts know: Keras' examples take the most frequent 20,000 of IMDB.
+const Vocabulary = 20000
 
 // ReferenceNames lists the networks that Reference builds, sorted.
 func ReferenceNames() []string {
@@ -33,6 +39,9 @@ func ReferenceNames() []string {
 //	mlp        784-128-10, ReLU
 //	resnet20   He et al. 2016, section 4.2: 3 x 3 blocks of 16, 32, 64 channels on 32 x 32 images, shortcuts of the second kind (1x1)
 //	vgg11bn    Simonyan and Zisserman 2015, table 1, column A, with batch normalisation, on 32 x 32 images with one dense layer
+//	lstm       Keras' example imdb_lstm without its dropout: texts of 80 words, embedding in 128 dimensions, LSTM(128), one logit
+//	transformer  Keras' example text_classification_with_transformer: texts of 200 words, one encoder block of width 32 with two heads of 32,
+//	           dropout of 0.1, dense layers of 20 and 2
 func Reference(name string) (*onnx.Model, error) {
 	build, ok := references[name]
 	if !ok {
@@ -113,6 +122,45 @@ func (g *reference) norm(channels int64) {
 	last.Outputs = append(last.Outputs, n+"_mean", n+"_var")
 }
 
+// words is an input of texts and its embedding.
+func (g *reference) words(length, width int64) {
+	g.last = g.weight("embedding.weight", 0, Vocabulary, width)
+	g.node("Gather", "embedding", []string{"input"})
+	g.m.Graph.Inputs = []onnx.Value{onnx.NewValue("input", onnx.Int64, "N", int(length))}
+}
+
+// dense is a layer over the last axis.
+func (g *reference) dense(in, out int64) {
+	n := g.name("fc")
+	g.node("MatMul", n, []string{g.weight(n+".weight", 0, in, out)})
+	g.node("Add", n+".add", []string{g.weight(n+".bias", 0, out)})
+}
+
+func (g *reference) dropout(rate float32) {
+	n := g.name("dropout")
+	if g.m.Graph.Initializer("training") == nil {
+		g.m.Graph.SetInitializer(onnx.NewBool("training", nil, []bool{true}))
+	}
+	g.m.Graph.SetInitializer(onnx.NewFloat32(n+".ratio", nil, []float32{rate}))
+	g.node("Dropout", n, []string{n + ".ratio", "training"})
+}
+
+func (g *reference) layerNorm(width int64) {
+	n := g.name("norm")
+	g.node("LayerNormalization", n, []string{g.weight(n+".weight", 1, width), g.weight(n+".bias", 0, width)}, onnx.Float("epsilon", 1e-6))
+}
+
+// reshape gives rows of dims; 0 stands for the input's dimension.
+func (g *reference) reshape(dims ...int64) {
+	n := g.name("reshape")
+	g.m.Graph.SetInitializer(onnx.NewInt64(n+".shape", []int64{int64(len(dims))}, dims))
+	g.node("Reshape", n, []string{n + ".shape"})
+}
+
+func (g *reference) transpose(perm ...int64) {
+	g.node("Transpose", g.name("transpose"), nil, onnx.Ints("perm", perm...))
+}
+
 func tiny(g *reference) {
 	g.input(2)
 	g.gemm(2, 16)
@@ -182,4 +230,68 @@ func vgg11bn(g *reference) {
 	g.node("Flatten", g.name("flatten"), nil)
 	g.gemm(512, 10)
 	g.output(10)
+}
+
+func lstm(g *reference) {
+	const length, width, hidden = 80, 128, 128
+	g.words(length, width)
+	g.transpose(1, 0, 2)
+	w := []string{g.weight("lstm.weight", 0, 1, 4*hidden, width), g.weight("lstm.recurrent", 0, 1, 4*hidden, hidden), g.weight("lstm.bias", 0, 1, 8*hidden)}
+	g.node("LSTM", "lstm", w, onnx.Int("hidden_size", hidden))
+	n := g.m.Graph.Nodes[len(g.m.Graph.Nodes)-1]
+	n.Outputs = []string{"", "lstm_h"} // of the last word
+	g.last = "lstm_h"
+	g.reshape(-1, hidden)
+	g.gemm(hidden, 1)
+	g.output(1)
+}
+
+func transformer(g *reference) {
+	const length, width, heads, key, inner = 200, 32, 2, 32, 32
+	g.words(length, width)
+	word := g.last
+	places := make([]int64, length)
+	for i := range places {
+		places[i] = int64(i)
+	}
+	g.m.Graph.SetInitializer(onnx.NewInt64("places", []int64{length}, places))
+	g.last = g.weight("position.weight", 0, length, width)
+	g.node("Gather", "position", []string{"places"})
+	g.node("Add", "embedded", []string{word})
+	x := g.last
+	head := func(perm ...int64) string {
+		g.last = x
+		g.dense(width, heads*key)
+		g.reshape(0, length, heads, key)
+		g.transpose(perm...)
+		return g.last
+	}
+	q, k, v := head(0, 2, 1, 3), head(0, 2, 3, 1), head(0, 2, 1, 3)
+	g.last = q
+	g.node("MatMul", "scores", []string{k})
+	g.m.Graph.SetInitializer(onnx.NewFloat32("scale", nil, []float32{float32(1 / math.Sqrt(key))}))
+	g.node("Mul", "scaled", []string{"scale"})
+	g.node("Softmax", "attention", nil, onnx.Int("axis", -1))
+	g.node("MatMul", "context", []string{v})
+	g.transpose(0, 2, 1, 3)
+	g.reshape(0, length, heads*key)
+	g.dense(heads*key, width)
+	g.dropout(0.1)
+	g.node("Add", "residual1", []string{x})
+	g.layerNorm(width)
+	x = g.last
+	g.dense(width, inner)
+	g.act("Relu")
+	g.dense(inner, width)
+	g.dropout(0.1)
+	g.node("Add", "residual2", []string{x})
+	g.layerNorm(width)
+	g.m.Graph.SetInitializer(onnx.NewInt64("pool.axes", []int64{1}, []int64{1}))
+	g.node("ReduceMean", "pool", []string{"pool.axes"}, onnx.Int("keepdims", 0))
+	g.dropout(0.1)
+	g.gemm(width, 20)
+	g.act("Relu")
+	g.dropout(0.1)
+	g.gemm(20, 2)
+	g.output(2)
 }

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NETWORKS = ["tiny", "mlp", "R", "D4", "M", "C", "U", "resnet20", "vgg11bn"]
+NETWORKS = ["tiny", "mlp", "R", "D4", "M", "C", "U", "resnet20", "vgg11bn", "lstm", "transformer"]
 
 
 def run(command):
@@ -83,12 +83,12 @@ def main():
             for m in modes:
                 m.measure(net, args.seconds)
     versions = list(dict.fromkeys(m.version for m in modes))
-    head = [f"{'network':9}", f"{'netmend/s':>11}"] + [f"{m.name():>15}/s" for m in modes] + [f"{'x ' + v:>9}" for v in versions] + ["  of the rate"]
+    head = [f"{'network':11}", f"{'netmend/s':>11}"] + [f"{m.name():>15}/s" for m in modes] + [f"{'x ' + v:>9}" for v in versions] + ["  of the rate"]
     print(f"{device}; samples per second, medians of {args.rounds} runs of {args.seconds:g} s")
     print(" ".join(head))
     for net in args.networks:
         mine = statistics.median(ours[net])
-        row = [f"{net:9}", f"{mine:11.0f}"] + [f"{m.median(net):17.0f}" for m in modes]
+        row = [f"{net:11}", f"{mine:11.0f}"] + [f"{m.median(net):17.0f}" for m in modes]
         row += [f"{mine / max(m.median(net) for m in modes if m.version == v):8.2f}x" for v in versions]
         share, rate = sorted(shares[net])[len(shares[net]) // 2]
         print(" ".join(row), f"{share:5.0f} % of {rate:.0f} GFLOP/s", flush=True)

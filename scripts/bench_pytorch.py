@@ -92,7 +92,45 @@ def c():
     )  # fmt: skip
 
 
-# name: network, optimizer, loss, input shapes, batch, rows
+VOCABULARY = 20000  # of IMDB's words, as in Keras' examples
+
+
+class LSTM(nn.Module):
+    """Keras' example imdb_lstm without its dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.lstm, self.head = nn.Embedding(VOCABULARY, 128), nn.LSTM(128, 128, batch_first=True), nn.Linear(128, 1)
+
+    def forward(self, words):
+        return self.head(self.lstm(self.embedding(words))[1][0][-1])
+
+
+class Transformer(nn.Module):
+    """Keras' example text_classification_with_transformer: two heads of 32 over a width of 32."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.position = nn.Embedding(VOCABULARY, 32), nn.Embedding(200, 32)
+        self.register_buffer("places", torch.arange(200))
+        self.q, self.k, self.v, self.out = nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(64, 32)
+        self.norm1, self.norm2 = nn.LayerNorm(32, eps=1e-6), nn.LayerNorm(32, eps=1e-6)
+        self.inner, self.outer = nn.Linear(32, 32), nn.Linear(32, 32)
+        self.dense, self.head, self.drop = nn.Linear(32, 20), nn.Linear(20, 2), nn.Dropout(0.1)
+
+    def forward(self, words):
+        x = self.embedding(words) + self.position(self.places)
+        q, k, v = (f(x).view(-1, 200, 2, 32).transpose(1, 2) for f in (self.q, self.k, self.v))
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = (q @ k.transpose(2, 3) / 32**0.5).softmax(-1) @ v
+        x = self.norm1(x + self.drop(self.out(y.transpose(1, 2).reshape(-1, 200, 64))))
+        x = self.norm2(x + self.drop(self.outer(F.relu(self.inner(x)))))
+        return self.head(self.drop(F.relu(self.dense(self.drop(x.mean(1))))))
+
+
+# name: network, optimizer, loss, input shapes (a number: so many words), batch, rows
 SETS = {
     "tiny": (lambda: nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1)), "Adam", "binary", [(2,)], 32, 4096),
     "mlp": (lambda: nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), "Adam", "classes", [(784,)], 128, 8192),
@@ -103,6 +141,8 @@ SETS = {
     "U": (U, "SGD", "angle", [(1, 36, 60), (2,)], 128, 1024),
     "resnet20": (resnet20, "SGD", "classes", [(3, 32, 32)], 128, 1024),
     "vgg11bn": (vgg11bn, "SGD", "classes", [(3, 32, 32)], 128, 512),
+    "lstm": (LSTM, "Adam", "binary", [80], 64, 1024),
+    "transformer": (Transformer, "Adam", "classes", [200], 32, 1024),
 }
 
 
@@ -112,7 +152,7 @@ def measure(name, args):
     net = build()
     parameters = sum(p.numel() for p in net.parameters())
     opt = getattr(torch.optim, optimizer)(net.parameters(), lr=1e-3)
-    xs = [torch.rand(rows, *s) for s in shapes]
+    xs = [torch.randint(0, VOCABULARY, (rows, s)) if isinstance(s, int) else torch.rand(rows, *s) for s in shapes]
     with torch.no_grad():
         width = net(*[x[:2] for x in xs]).shape[1]
     if kind == "binary":

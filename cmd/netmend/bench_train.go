@@ -48,6 +48,8 @@ var benchNetworks = []benchNetwork{
 	{"U", models.Build, "sgd", lossAngle, false, 128, 1024},
 	{"resnet20", models.Reference, "sgd", lossClasses, true, 128, 1024},
 	{"vgg11bn", models.Reference, "sgd", lossClasses, true, 128, 512},
+	{"lstm", models.Reference, "adam", lossBinary, true, 64, 1024},
+	{"transformer", models.Reference, "adam", lossClasses, true, 32, 1024},
 }
 
 // trainSpeed is the measured speed of one network's training steps.
@@ -188,7 +190,7 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 	return s, nil
 }
 
-// data makes rows of random inputs for a model, uniform in [0, 1), and random classes.
+// data makes rows of random inputs for a model, uniform in [0, 1) or random words, and random classes.
 func (n benchNetwork) data(m *onnx.Model) (data.Splits, error) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var d data.Splits
@@ -201,7 +203,12 @@ func (n benchNetwork) data(m *onnx.Model) (data.Splits, error) {
 		for _, k := range dims[1:] {
 			x.Shape = append(x.Shape, int(k))
 		}
-		for range n.rows * x.RowSize() {
+		if in.Type.Elem == onnx.Int64 { // words
+			for range n.rows * x.RowSize() {
+				x.Int = append(x.Int, rng.Int32N(models.Vocabulary))
+			}
+		}
+		for range n.rows*x.RowSize() - len(x.Int) {
 			x.Float = append(x.Float, rng.Float32())
 		}
 		d.Set.Inputs = append(d.Set.Inputs, x)
