@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -109,7 +110,7 @@ func TestInferShapesOfExports(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
-		if filepath.Base(filepath.Dir(path)) == "pytorch_transformer" {
+		if strings.HasSuffix(filepath.Dir(path), "_transformer") {
 			continue // its attention folds the batch into other axes by Reshape, and a product with a symbol has no name
 		}
 		for name, typ := range types {

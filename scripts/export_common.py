@@ -211,10 +211,10 @@ def free_batch(model, rows):
     remove_unused(model)
 
 
-def check_batch(model, feeds, expected):
+def check_batch(model, feeds, expected, tolerance):
     """Fails where the model runs with no other number of rows than it was traced with, or computes something else then."""
     try:
-        check_outputs(model, {n: a[:3] for n, a in feeds.items()}, [e[:3] for e in expected])
+        check_outputs(model, {n: a[:3] for n, a in feeds.items()}, [e[:3] for e in expected], tolerance)
     except ExportError as e:
         raise ExportError(f"with 3 rows: {e}") from e
     except Exception as e:  # ONNX Runtime's own classes

@@ -236,9 +236,9 @@ def guess_metric(task, loss):
 def export(
     model, optimizer, loss, data, out, *, batch_size=32, epochs=10, task=None, metric=None, scheduler=None,
     gradient_clip=None, early_stopping=None, preprocessing=None, initializers=None, shuffle=True, seed=1,
-    input_names=None, output_names=None,
+    input_names=None, output_names=None, tolerance=1e-5,
 ):  # fmt: skip
-    """Writes the export into folder out; returns ONNX Runtime's largest difference (None if not checked).
+    """Writes the export into folder out; returns ONNX Runtime's largest difference (None if not checked), at most tolerance.
 
     gradient_clip, early_stopping, preprocessing: written as given. initializers: entries that replace what
     describe_initializers finds. A parameter that needs no gradient or is not in the optimizer is listed as frozen.
@@ -259,9 +259,9 @@ def export(
     common.free_batch(proto, len(inputs[0]))
     common.constant_reshapes(proto, sample)
     onnx.checker.check_model(proto, full_check=True)
-    difference = common.check_outputs(proto, sample, expected)
+    difference = common.check_outputs(proto, sample, expected, tolerance)
     if difference is not None:
-        common.check_batch(proto, sample, expected)
+        common.check_batch(proto, sample, expected, tolerance)
 
     held = {id(p) for g in optimizer.param_groups for p in g["params"]}
     trained = {n for n, p in model.named_parameters() if p.requires_grad and id(p) in held}

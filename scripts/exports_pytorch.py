@@ -19,6 +19,7 @@ from torch import nn
 import export_common as common
 import fixture_data
 from export_pytorch import export
+from record_pytorch import record
 
 
 def mlp():
@@ -229,12 +230,8 @@ class Transformer(nn.Module):
 
 def tokens(model):
     """Sequences of 12 tokens whose class is that of the most frequent third; Adam, cross-entropy."""
-    rng = np.random.default_rng(5)
-    x = rng.integers(0, 20, (256, 12))
-    y = np.stack([(x % 3 == k).sum(1) for k in range(3)], 1).argmax(1)
-    data = {"x_train": x[:192], "y_train": y[:192], "x_test": x[192:], "y_test": y[192:]}
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return model, optimizer, nn.CrossEntropyLoss(), data, {"batch_size": 32, "epochs": 20}
+    return model, optimizer, nn.CrossEntropyLoss(), fixture_data.tokens(), {"batch_size": 32, "epochs": 20}
 
 
 def autoencoder():
@@ -246,6 +243,45 @@ def autoencoder():
     data = fixture_data.small_digits((64,))
     data = {k: data["x" + k[1:]] for k in data}
     return model, torch.optim.Adam(model.parameters(), lr=0.003), nn.MSELoss(), data, {"batch_size": 32, "epochs": 20}
+
+
+class UNet(nn.Module):
+    """A U-Net (Ronneberger et al. 2015, arXiv 1505.04597, figure 1) with padded convolutions and batch-norm.
+
+    depth levels, of width, 2 width, ... channels; transposed convolutions on the way up, one logit per pixel.
+    """
+
+    def __init__(self, width, depth, inputs):
+        super().__init__()
+        widths = [width * 2**i for i in range(depth)]
+        self.down = nn.ModuleList(self.double(a, b) for a, b in zip([inputs, *widths], widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1])
+        self.join = nn.ModuleList(self.double(2 * w, w) for w in widths[-2::-1])
+        self.out = nn.Conv2d(width, 1, 1)
+
+    @staticmethod
+    def double(inputs, outputs):
+        layers = []
+        for a in (inputs, outputs):
+            layers += [nn.Conv2d(a, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    def forward(self, x):
+        held = []
+        for level in self.down:
+            x = level(nn.functional.max_pool2d(x, 2) if held else x)
+            held.append(x)
+        held.pop()
+        for up, join in zip(self.up, self.join):
+            x = join(torch.cat([held.pop(), up(x)], 1))
+        return self.out(x)
+
+
+def unet():
+    """A small U-Net that marks the ink of a digit; binary cross-entropy per pixel."""
+    model = UNet(4, 3, 1)
+    data = fixture_data.ink(fixture_data.small_digits((1, 8, 8)))
+    return model, torch.optim.Adam(model.parameters(), lr=0.003), nn.BCEWithLogitsLoss(), data, {"batch_size": 16, "epochs": 10}
 
 
 def write_folded(folder):
@@ -274,6 +310,7 @@ COMMITTED = {
     "pytorch_activations": activations, "pytorch_two_inputs": two_inputs,
     "pytorch_lstm": lambda: tokens(Recurrent(nn.LSTM)), "pytorch_gru": lambda: tokens(Recurrent(nn.GRU, bidirectional=True)),
     "pytorch_transformer": lambda: tokens(Transformer()), "pytorch_autoencoder": autoencoder,
+    "pytorch_unet": unet,
 }  # fmt: skip
 ON_DEMAND = {"pytorch_m": m}
 FOLDED = "pytorch_folded"  # model.onnx alone
@@ -289,7 +326,11 @@ def main():
             write_folded(os.path.join(folder, name))
             continue
         made = {**COMMITTED, **ON_DEMAND}[name]()
-        common.report(name, export(*made[:4], os.path.join(folder, name), **made[4]))
+        out = os.path.join(folder, name)
+        common.report(name, export(*made[:4], out, **made[4]))
+        if name in COMMITTED:
+            x = made[3]["x_train"]
+            record(made[0], made[2], out, names=list(x) if isinstance(x, dict) else ["input"])
 
 
 if __name__ == "__main__":

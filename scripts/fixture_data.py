@@ -47,3 +47,18 @@ def curve(inputs=6, train=192, test=64, seed=3):
     x = rng.normal(0, 1, (train + test, inputs)).astype(np.float32)
     y = (np.sin(x[:, :1]) + 0.5 * x[:, 1:2] * x[:, 2:3] + 0.1 * rng.normal(0, 1, (train + test, 1))).astype(np.float32)
     return {"x_train": x[:train], "y_train": y[:train], "x_test": x[train:], "y_test": y[train:]}
+
+
+def tokens(train=192, test=64, seed=5):
+    """Sequences of 12 of 20 tokens, of the class of the most frequent remainder by 3; x and y int64."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 20, (train + test, 12))
+    y = np.stack([(x % 3 == k).sum(1) for k in range(3)], 1).argmax(1)
+    return {"x_train": x[:train], "y_train": y[:train], "x_test": x[train:], "y_test": y[train:]}
+
+
+def ink(digits):
+    """Returns images of digits with the mask of their ink as target, in the same shape."""
+    for part in ("train", "test"):
+        digits["y_" + part] = (digits["x_" + part] > 0.4).astype(np.float32)
+    return digits

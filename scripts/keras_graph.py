@@ -121,6 +121,8 @@ class Fingerprints:
         self.patch(keras.layers.Dropout, "call", dropout)
         self.patch(keras.layers.BatchNormalization, "call", batch_norm)
         for layer in self.model._flatten_layers():
+            if isinstance(layer, keras.layers.RNN):  # the loop that it would be otherwise holds its weights as its own state
+                self.patch(layer, "unroll", True)
             function = getattr(layer, "activation", None)
             if callable(function) and (function in ACTIVATIONS or function in COMPOSED):
                 self.patch(layer, "activation", lambda x, f=function: tf.multiply(mark("activation", f), x))
@@ -264,13 +266,17 @@ def restore_weights(proto, prints):
     for name, (_, true, numbers) in prints.weights.items():
         if true.size and name not in prints.restored:
             by_numbers[float(numbers.flat[0])] = name
-    renamed, found = {}, {}
+    renamed, found, parts = {}, {}, []
     for tensor in list(proto.graph.initializer):
         held = numpy_helper.to_array(tensor)
         if tensor.name in prints.restored or held.size == 0 or held.dtype != np.float32:
             continue
         name = by_numbers.get(float(held.min()))
         if name is None or held.size != prints.weights[name][1].size:
+            part = weight_part(held, prints)
+            if part is not None:
+                parts.append((tensor.name, held.shape, *part))
+                proto.graph.initializer.remove(tensor)
             continue
         _, true, numbers = prints.weights[name]
         # Numbers are consecutive in the file's bits, so a number's distance from the first is its index in the weight.
@@ -288,9 +294,38 @@ def restore_weights(proto, prints):
     for node in proto.graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = renamed.get(name, name)
+    restore_parts(proto, prints, parts, found)
     absent = sorted(set(by_numbers.values()) - set(found))
     if absent:
         raise ExportError(f"weights {absent} were folded into others by tf2onnx; the model cannot be exported for training")
+
+
+def weight_part(held, prints):
+    """Returns (weight, first element) where held is a run of a weight's elements in order, as the two biases of a GRU are; else None."""
+    bits = held.view(np.uint32).astype(np.int64).reshape(-1)
+    if np.all(np.diff(bits) == 1):
+        for name, (_, true, numbers) in prints.weights.items():
+            first = int(bits[0]) - int(numbers.flat[0].view(np.uint32)) if true.size else -1
+            if 0 <= first <= true.size - held.size and name not in prints.restored:
+                return name, first
+    return None
+
+
+def restore_parts(proto, prints, parts, found):
+    """Cuts each (value, shape, weight, first element) out of the whole weight: Reshape, Slice, Reshape."""
+    for value, shape, name, first in parts:
+        if name in found and found[name].shape != prints.weights[name][1].shape:
+            raise ExportError(f"weight {name} is used whole and in parts, in two layouts; one tensor cannot be trained as both")
+        found[name] = prints.weights[name][1]
+        put(proto, name, found[name])
+        ints = lambda what, *v: put(proto, f"{value}/{what}", np.array(v, np.int64))  # noqa: E731
+        nodes = [
+            helper.make_node("Reshape", [name, ints("flat", -1)], [value + "/all"]),
+            helper.make_node("Slice", [value + "/all", ints("from", first), ints("to", first + int(np.prod(shape)))], [value + "/part"]),
+            helper.make_node("Reshape", [value + "/part", ints("shape", *shape)], [value]),
+        ]
+        for k, node in enumerate(nodes):
+            proto.graph.node.insert(k, node)
 
 
 def permutation(node):

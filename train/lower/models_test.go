@@ -280,13 +280,17 @@ func roleByName(name string, shape []int, m *onnx.Model) Role {
 	}
 	norm := m.Graph.Initializer(stem+".running_mean") != nil || strings.Contains(stem, "norm")
 	switch {
+	// What tf2onnx writes as a product or sum with another tensor than of one convolution or matrix product (layer normalisation, biases of attention and of recurrent cells) looks like a constant;
+	// it is trained because the recipe names it.
+	case len(shape) > 1 && (last == "gamma" || last == "beta" || last == "bias" && strings.Contains(stem, "attention")), last == "bias" && strings.HasSuffix(stem, "_cell"):
+		return Fixed
 	case strings.HasPrefix(last, "weight_ih"), strings.HasPrefix(last, "weight_hh"), last == "in_proj_weight": // recurrent layers, attention
 		return Kernel
 	case strings.HasPrefix(last, "bias_ih"), strings.HasPrefix(last, "bias_hh"), last == "in_proj_bias":
 		return Bias
 	case stem == "embed":
 		return Embedding
-	case last == "kernel", last == "weight" && len(shape) > 1:
+	case last == "kernel", last == "recurrent_kernel", last == "weight" && len(shape) > 1:
 		return Kernel
 	case last == "gamma", last == "weight" && norm:
 		return Scale

@@ -1,0 +1,104 @@
+"""Recordings beside an export: what the framework computes from the exported weights. train/goldentest replays them.
+
+recorded.npz holds
+    rows            int64 [2], N and B: batch k of the training is the rows (k*B + i) mod N of x_train, i < B
+    learning_rate   float32 [1], of plain SGD on the recipe's loss and regularizers
+    losses          float32 [10], training mode without dropout, each before its update
+    gradient:NAME   float32, of the first of these losses by each trained weight (PyTorch alone: Keras lays weights out differently)
+    output:NAME     float32, of the first B rows in inference form, by ONNX Runtime
+Losses and gradients are those of the framework in float64. A recording whose float32 run is further from them than MAX_DRIFT
+(losses) or MAX_GRADIENT_DRIFT (gradients) is refused: its numbers would be rounding, and no replay could be held to them.
+"""
+
+import os
+
+import numpy as np
+import onnx
+
+import export_common as common
+from export_common import ExportError
+
+STEPS = 10
+MAX_DRIFT = 1e-4  # a tenth of the 1e-3 that a replay is allowed
+MAX_GRADIENT_DRIFT = 5e-4  # half of it
+# A bias before a batch-norm has gradient 0, and what is computed of it is rounding: a gradient below ZERO of the largest of all counts as
+# 0 and is compared with FLOOR of the largest instead of its own.
+ZERO, FLOOR = 1e-7, 1e-2
+
+
+class DriftError(ExportError):
+    """Rounding alone moves the framework's numbers too far: they are no measure for anybody else's."""
+
+
+def batch(step, rows, size):
+    """Returns the row indices of a step."""
+    return [(step * size + i) % rows for i in range(size)]
+
+
+def read_data(folder, names, rows):
+    """Returns ({input: array}, target) of the first rows of x_train and y_train in the folder's data.npz."""
+    held = np.load(os.path.join(folder, "data.npz"))
+    inputs = {n: held["x_train" if len(names) == 1 else f"x_train:{n}"][:rows] for n in names}
+    return inputs, held["y_train"][:rows]
+
+
+def drift(exact, rounded):
+    """Returns the largest relative difference of two loss sequences."""
+    exact, rounded = np.asarray(exact), np.asarray(rounded)
+    return float(np.max(np.abs(exact - rounded) / np.maximum(np.abs(exact), 1e-12)))
+
+
+def gradient_drift(exact, rounded):
+    """Returns the largest difference of {name: gradient}, per weight relative to its largest element (see ZERO), and the weight."""
+    most = {n: float(np.abs(g).max()) for n, g in exact.items()}
+    largest = max(most.values())
+    scale = {n: m if m >= ZERO * largest else FLOOR * largest for n, m in most.items()}
+    moved = {n: float(np.abs(g - rounded[n]).max()) / scale[n] for n, g in exact.items()}
+    worst = max(moved, key=moved.get)
+    return moved[worst], worst
+
+
+def first_stable(name, write, seeds=range(2, 12)):
+    """Calls write(seed) until the data of a seed have no activation so near a kink of ReLU or max-pooling that float32 turns it over."""
+    for seed in seeds:
+        try:
+            return write(seed)
+        except DriftError as e:
+            print(f"{e}; next are the data of seed {seed + 1}", flush=True)
+    raise DriftError(f"{name}: float32 and float64 agree on the data of none of the seeds {list(seeds)}")
+
+
+def images(rows, side, seed):
+    """Seeded images, smooth like photographs, float32 [rows,3,side,side], and their classes of ten."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(0, 1, (rows, 3, side // 8 + 1, side // 8 + 1))
+    at = np.arange(side) / 8  # bilinear between the points of a grid of 8 pixels
+    low, part = at.astype(int), at % 1
+    lines = coarse[:, :, low] * (1 - part)[:, None] + coarse[:, :, low + 1] * part[:, None]
+    smooth = lines[..., low] * (1 - part) + lines[..., low + 1] * part
+    return (smooth + 0.2 * rng.normal(0, 1, smooth.shape)).astype(np.float32), rng.integers(0, 10, rows)
+
+
+def bright(x, axis):
+    """Returns the mask of an image's brighter part, the target of the U-Nets."""
+    return (x.mean(axis, keepdims=True) > 0).astype(np.float32)
+
+
+def outputs(folder, inputs, rule):
+    """Returns {output: array} of the export in inference form for the first batch, by ONNX Runtime."""
+    model = onnx.load(os.path.join(folder, "model.onnx"))
+    first = {n: a[: rule[1]] for n, a in inputs.items()}
+    return dict(zip([o.name for o in model.graph.output], common.run(model, first)))
+
+
+def write(folder, rule, rate, exact, rounded, computed):
+    """Writes recorded.npz; rule is (N, B), exact and rounded are (losses, gradients) in float64 and float32."""
+    moved = drift(exact[0], rounded[0])
+    turned, where = gradient_drift(exact[1], rounded[1]) if exact[1] else (0.0, "none recorded")
+    print(f"{folder}: loss {exact[0][0]:.6g} -> {exact[0][-1]:.6g}, float32 drifts {moved:.1e}, gradients {turned:.1e} ({where})", flush=True)
+    if not (moved <= MAX_DRIFT and turned <= MAX_GRADIENT_DRIFT):
+        raise DriftError(f"{folder}: float32 drifts too far for a recording; lower the learning rate or settle the model")
+    arrays = {"rows": np.array(rule, np.int64), "learning_rate": np.array([rate], np.float32), "losses": np.array(exact[0], np.float32)}
+    arrays.update({"gradient:" + n: g.astype(np.float32) for n, g in exact[1].items()})
+    arrays.update({"output:" + n: a for n, a in computed.items()})
+    np.savez_compressed(os.path.join(folder, "recorded.npz"), **arrays)
