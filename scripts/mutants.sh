@@ -21,13 +21,14 @@ subject() {
 	sed "$3" "$from/recipe.yaml" >"$to/recipe.yaml"
 }
 
-# without NAME FROM OPERATOR NUMBER: a subject whose model and recipe are a mutant of another, killed or not.
-without() {
+# mutant NAME FROM OPERATOR NUMBER: a subject that is a mutant of another, killed or not.
+mutant() {
 	local to=$out/subjects/$1 from=$out/subjects/$2 made=$out/subjects/$1.made
 	rm -rf "$made"
-	"$netmend" mutate "$from/model.onnx" --recipe "$from/recipe.yaml" --data "$from/data.npz" --operator "$3" --runs 2 --keep-all --out "$made" >/dev/null
+	"$netmend" mutate "$from/model.onnx" --recipe "$from/recipe.yaml" --data "$from/data.npz" --operator "$3" --runs 2 --extreme --keep-all --out "$made" >/dev/null
 	mkdir -p "$to"
-	cp "$made/$3-$4/model.onnx" "$made/$3-$4/recipe.yaml" "$from/data.npz" "$to/"
+	cp "$from/data.npz" "$to/"
+	cp "$made/$3-$4/"*.* "$to/"
 }
 
 # mutate NAME OPERATORS: the mutants of a subject.
@@ -45,8 +46,11 @@ subject M M_lite 's/^epochs: .*/epochs: 3/; s/^batch_size: .*/batch_size: 32/'
 subject R R_lite 's/^epochs: .*/epochs: 2/; s/^batch_size: .*/batch_size: 32/'
 
 stopping='$ a early_stopping: {monitor: metric, patience: 10, restore_best: true}'
-# A sparse kernel ignores the words that 225 documents say nothing about, so that taking the penalty out is worse, and a larger one too.
+# A penalty that another kind of penalty is too strong in the place of.
 subject R_l1 R 's/^epochs: .*/epochs: 4/; $ a regularizers: {dense1/kernel: {l1: 0.001}}'
+# An exponential output, which overflows at this rate unless a penalty keeps the weights small.
+mutant R_exp R ACH 19
+subject R_l2 R_exp 's/^epochs: .*/epochs: 6/; s/learning_rate: 0.001/learning_rate: 0.03/; $ a regularizers: {dense1/kernel: {l2: 0.1}}'
 # A rate with which the accuracy rises slowly and stands still for an epoch here and there.
 subject R_patience R "s/^epochs: .*/epochs: 10/; s/learning_rate: 0.001/learning_rate: 0.0002/; $stopping"
 # A rate and a penalty with which the accuracy falls while the training loss goes on falling, so that it matters which one ends the training.
@@ -55,20 +59,21 @@ subject R_rate R "s/^epochs: .*/epochs: 12/; s/learning_rate: 0.001/learning_rat
 # Plain gradient descent on large inputs: large gradients that a limit cuts down.
 subject R_large R 's/^optimizer:.*/optimizer: {name: sgd, learning_rate: 0.0001}/; $ a preprocessing: [{kind: divide, by: 0.01}]'
 # A hidden layer without bias on small inputs: Adam moves a bias further in a step than the inputs reach, and units die.
-without R_bare R WRB 1
+mutant R_bare R WRB 1
 # Its inputs so small that plain gradient descent learns the shares of the classes alone, by the output's bias.
 subject R_faint R_bare 's/^optimizer:.*/optimizer: {name: sgd, learning_rate: 0.1}/; $ a preprocessing: [{kind: divide, by: 1000000}]'
 subject R_small R_bare 's/^epochs: .*/epochs: 4/; $ a preprocessing: [{kind: divide, by: 100}]'
 # A linear hidden layer.
-without R_linear R ARM 1
+mutant R_linear R ARM 1
 
 mutate R all
 mutate M HNE,HDB,ACH,ARM,RAW,RCD,WCI,LCH,OCH
-mutate R_l1 RCW,RRW
+mutate R_l1 RCW
+mutate R_l2 RRW
 mutate R_patience RCP
 mutate R_rate VRM
 mutate R_large OCG
 mutate R_small WAB
 mutate R_faint WRB
 mutate R_linear AAL
-"$netmend" mutate --table "$out"/{M,R,R_l1,R_patience,R_rate,R_large,R_small,R_faint,R_linear} | tee "$out/table.txt"
+"$netmend" mutate --table "$out"/{M,R,R_l1,R_l2,R_patience,R_rate,R_large,R_small,R_faint,R_linear} | tee "$out/table.txt"
