@@ -311,6 +311,9 @@ const nearRate = 0.25
 
 // Summaries are by technique, then budget.
 func (r Results) Summaries() []Summary {
+	if r.Config.ValuesOnly {
+		return nil
+	}
 	var out []Summary
 	for _, t := range r.Config.Techniques {
 		for _, b := range r.Config.Budgets {

@@ -69,6 +69,10 @@ func compareWithRuntime(m *onnx.Model, inputs map[string]data.Array, want []floa
 		for i, d := range a.Shape {
 			dims[i] = int64(d)
 		}
+		if in := slices.IndexFunc(session.Inputs, func(v onnx.Value) bool { return v.Name == name }); a.Int != nil && in >= 0 && session.Inputs[in].Type.Elem == onnx.Int32 {
+			feed[name] = onnx.NewInt32(name, dims, a.Int)
+			continue
+		}
 		if a.Int != nil { // tokens
 			ids := make([]int64, len(a.Int))
 			for i, v := range a.Int {
