@@ -46,7 +46,7 @@ subject M M_lite 's/^epochs: .*/epochs: 3/; s/^batch_size: .*/batch_size: 32/'
 subject R R_lite 's/^epochs: .*/epochs: 2/; s/^batch_size: .*/batch_size: 32/'
 
 stopping='$ a early_stopping: {monitor: metric, patience: 10, restore_best: true}'
-# A penalty that another kind of penalty is too strong in the place of.
+# A penalty; with the usual factor, 0.01, it is too strong.
 subject R_l1 R 's/^epochs: .*/epochs: 4/; $ a regularizers: {dense1/kernel: {l1: 0.001}}'
 # An exponential output, which overflows at this rate unless a penalty keeps the weights small.
 mutant R_exp R ACH 19

@@ -11,6 +11,7 @@ Losses and gradients are those of the framework in float64. A recording whose fl
 """
 
 import os
+import sys
 
 import numpy as np
 import onnx
@@ -66,6 +67,15 @@ def first_stable(name, write, seeds=range(2, 12)):
         except DriftError as e:
             print(f"{e}; next are the data of seed {seed + 1}", flush=True)
     raise DriftError(f"{name}: float32 and float64 agree on the data of none of the seeds {list(seeds)}")
+
+
+def zoo(usage, models, write):
+    """The command FOLDER [NAME...] of a script that calls write(name, folder, seed) for its models."""
+    if len(sys.argv) < 2:
+        sys.exit(usage)
+    folder, names = sys.argv[1], sys.argv[2:] or list(models)
+    for name in names:
+        first_stable(name, lambda seed, name=name: write(name, os.path.join(folder, name), seed))
 
 
 def images(rows, side, seed):

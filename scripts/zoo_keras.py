@@ -6,8 +6,6 @@
 As zoo_pytorch.py: architectures are those of keras.applications where it has them, the others are written out here.
 """
 
-import os
-import sys
 
 from export_keras import export  # first: it quiets TensorFlow
 
@@ -162,13 +160,5 @@ def write(name, out, seed):
     record(build, model, out, (ROWS, BATCH), rate)
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    folder, names = sys.argv[1], sys.argv[2:] or list(MODELS)
-    for name in names:
-        recording.first_stable(name, lambda seed, name=name: write(name, os.path.join(folder, name), seed))
-
-
 if __name__ == "__main__":
-    main()
+    recording.zoo(__doc__, MODELS, write)

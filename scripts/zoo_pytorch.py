@@ -9,8 +9,6 @@ Weights are freshly initialised from seed 1, running statistics are those of the
 export_pytorch.py needs.
 """
 
-import os
-import sys
 
 import torch
 import torchvision.models as zoo
@@ -88,14 +86,6 @@ def write(name, out, seed):
     record(model, loss, out, (ROWS, BATCH), rate)
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    folder, names = sys.argv[1], sys.argv[2:] or list(MODELS)
-    for name in names:
-        recording.first_stable(name, lambda seed, name=name: write(name, os.path.join(folder, name), seed))
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main()
+    recording.zoo(__doc__, MODELS, write)

@@ -2,6 +2,7 @@ package onnxgo
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func (b *Backend) ApplyOperation(op onnxgo.Operation, outputs ...graph.Node) err
 	if len(n.Inputs) == 1 && b.invented(n.Inputs[0]) {
 		n.Inputs = nil
 	}
-	for _, name := range slicesSorted(op.Attributes) {
+	for _, name := range slices.Sorted(maps.Keys(op.Attributes)) {
 		a, err := attribute(name, op.Attributes[name])
 		if err != nil {
 			return &onnxgo.ErrNotImplemented{Operator: op.Name, AttributeName: name, AttributeValue: op.Attributes[name], Message: err.Error()}
@@ -68,15 +69,6 @@ func firstName(names []string) string {
 		return ""
 	}
 	return names[i]
-}
-
-func slicesSorted(m map[string]any) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // attribute is an attribute as onnx-go decodes it.

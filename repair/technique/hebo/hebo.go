@@ -13,8 +13,6 @@ type Options struct {
 	Seed      uint64
 	// InitialDesign is the number of observations before the first model; zero: one more than there are parameters. Fewer than two count as two.
 	InitialDesign int
-	// ImputeWorst takes a value that is not finite as the worst finite one so far, where the original forgets that the point was tried.
-	ImputeWorst bool
 }
 
 // Optimizer minimises by ask and tell. What it asks is a function of the space, the options, and the order of the calls.
@@ -24,7 +22,7 @@ type Optimizer struct {
 	rng    *rand.Rand
 	design *sobol
 	x      []Point
-	y      []float64 // NaN and infinities only with ImputeWorst
+	y      []float64 // finite
 }
 
 // New makes an optimiser. The error names a parameter that makes no sense.
@@ -41,7 +39,7 @@ func New(params []Parameter, o Options) (*Optimizer, error) {
 	return &Optimizer{space: s, o: o, rng: rng, design: newScrambled(len(params), rng)}, nil
 }
 
-// Tell brings the value of a point, asked for or not. A value that is not finite is dropped, unless Options say otherwise.
+// Tell brings the value of a point, asked for or not. A value that is not finite is dropped, as the original does (observe).
 func (o *Optimizer) Tell(x Point, y float64) error {
 	if len(x) != len(o.space.params) {
 		return fmt.Errorf("hebo: a point has %d values, and the space %d parameters", len(x), len(o.space.params))
@@ -52,7 +50,7 @@ func (o *Optimizer) Tell(x Point, y float64) error {
 			return fmt.Errorf("hebo: parameter %q cannot be %v", p.Name, v)
 		}
 	}
-	if finite := !math.IsNaN(y) && !math.IsInf(y, 0); finite || o.o.ImputeWorst {
+	if !math.IsNaN(y) && !math.IsInf(y, 0) {
 		o.x, o.y = append(o.x, slices.Clone(x)), append(o.y, y)
 	}
 	return nil
@@ -60,9 +58,8 @@ func (o *Optimizer) Tell(x Point, y float64) error {
 
 // Ask gives n points to evaluate; modelled says that a surrogate chose them, and not the initial design.
 func (o *Optimizer) Ask(n int) (points []Point, modelled bool) {
-	x, y := o.observations()
-	if len(x) >= o.o.InitialDesign {
-		if points := o.suggest(x, y, n); points != nil {
+	if len(o.x) >= o.o.InitialDesign {
+		if points := o.suggest(o.x, o.y, n); points != nil {
 			return points, true
 		}
 	}
@@ -70,26 +67,6 @@ func (o *Optimizer) Ask(n int) (points []Point, modelled bool) {
 		points = append(points, o.space.quasi(o.design))
 	}
 	return points, false
-}
-
-// observations are the points with finite values, those of the others imputed.
-func (o *Optimizer) observations() ([]Point, []float64) {
-	worst := math.Inf(-1)
-	for _, v := range o.y {
-		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			worst = max(worst, v)
-		}
-	}
-	if math.IsInf(worst, -1) {
-		return nil, nil
-	}
-	y := slices.Clone(o.y)
-	for i, v := range y {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			y[i] = worst
-		}
-	}
-	return o.x, y
 }
 
 // suggest is a batch from the Pareto set of the acquisition functions (optimizers/hebo.py, suggest); nil where no model can be fitted.
