@@ -399,7 +399,10 @@ func (g *guided) evident(a *arm) bool {
 	if in == nil || a.batch != in || a.rung == 0 || a.weight < certain || !g.has(Diagnosis) {
 		return false
 	}
-	return a.rung <= len(in.history) && !g.clearly(in.history[a.rung-1], a.score)
+	if a.rung > len(in.history) || math.IsNaN(in.history[a.rung-1]) { // a continued training has no score there
+		return false
+	}
+	return !g.clearly(in.history[a.rung-1], a.score)
 }
 
 // promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further.
