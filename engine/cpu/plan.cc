@@ -2,6 +2,7 @@
 
 #include "plan.hpp"
 #include "kernels.hpp"
+#include <chrono>
 #include <dnnl.h>
 #include <immintrin.h>
 #include <omp.h>
@@ -9,21 +10,45 @@
 
 namespace nm {
 
-// Spinning ends after about 20 microseconds: on a machine whose cores are all taken, the other thread may not be running at all.
-constexpr int spins = 600;
+// How long a thread spins before it sleeps. A wake-up takes some 50 microseconds in a virtual machine, and the parts of a step end as far apart
+// as the machine's other work makes them. Where the plans that run have more threads than there are cores, the thread that is waited for may not be
+// running at all. (libgomp does the same, config/linux/wait.h, and spins longer.)
+constexpr std::chrono::microseconds patience(500), patience_when_crowded(20);
+
+static std::atomic<int> threads_running{0};
+
+template <class F> void Pool::spin(F &&over) const {
+	static const int cores = int(std::max(1u, std::thread::hardware_concurrency()));
+	const auto now = std::chrono::steady_clock::now;
+	const auto start = now();
+	for (int i = 1; !over() && running.load(std::memory_order_relaxed); i++) {
+		_mm_pause();
+		if (i % 32 == 0 && now() - start > (threads_running.load(std::memory_order_relaxed) > cores ? patience_when_crowded : patience)) return;
+	}
+}
+
+void Pool::begin() {
+	threads_running += threads();
+	running = true;
+}
+
+void Pool::end() {
+	running = false;
+	threads_running -= threads();
+}
 
 Pool::Pool(int threads) {
 	try {
 		for (int i = 1; i < threads; i++) workers.emplace_back([this, i] { work(i); });
 	} catch (...) { // no more threads to be had
-		end();
+		stop();
 		throw;
 	}
 }
 
-Pool::~Pool() { end(); }
+Pool::~Pool() { stop(); }
 
-void Pool::end() {
+void Pool::stop() {
 	quit = true;
 	generation++;
 	generation.notify_all();
@@ -36,7 +61,7 @@ void Pool::call(int n, Task t, void *a) {
 	generation.fetch_add(1, std::memory_order_release);
 	generation.notify_all();
 	t(a, 0);
-	for (int i = 0; i < spins && busy.load(std::memory_order_acquire) != 0; i++) _mm_pause();
+	spin([&] { return busy.load(std::memory_order_acquire) == 0; });
 	for (int left; (left = busy.load(std::memory_order_acquire)) != 0;) busy.wait(left, std::memory_order_acquire);
 }
 
@@ -44,7 +69,7 @@ void Pool::work(int index) {
 	omp_set_num_threads(1); // oneDNN is called by every thread for its own part
 	uint32_t seen = 0;
 	for (;;) {
-		for (int i = 0; i < spins && generation.load(std::memory_order_acquire) == seen; i++) _mm_pause();
+		spin([&] { return generation.load(std::memory_order_acquire) != seen; });
 		while (generation.load(std::memory_order_acquire) == seen) generation.wait(seen, std::memory_order_acquire);
 		seen++;
 		if (quit) return;
@@ -146,6 +171,11 @@ int64_t nm_run(nm_plan *p, int function, int64_t steps, const int32_t *rows, con
 	omp_set_num_threads(1);
 	Function &f = p->functions[size_t(function)];
 	nm::Run r{&p->pool, rows, f.batch, seed, first};
+	struct Running {
+		nm::Pool &pool;
+		explicit Running(nm::Pool &p) : pool(p) { pool.begin(); }
+		~Running() { pool.end(); }
+	} running(p->pool);
 	for (int64_t i = 0; i < steps; i++) {
 		if (__atomic_load_n(stop, __ATOMIC_RELAXED)) return i;
 		r.number = first + uint64_t(i);

@@ -15,12 +15,15 @@
 namespace nm {
 
 // Pool runs ranges on a fixed number of threads. The ranges depend on the number of threads alone, so results do not depend on timing.
-// Threads spin for a few microseconds before they sleep: the steps of a small network follow each other faster than a wake-up takes.
+// Within a run threads spin before they sleep: the parts of a step follow each other faster than a wake-up takes.
 class Pool {
   public:
 	explicit Pool(int threads);
 	~Pool();
 	int threads() const { return int(workers.size()) + 1; }
+	// begin and end enclose a run: in between the threads spin where they wait.
+	void begin();
+	void end();
 	// all calls f(part) once for every part below parts (at most threads()), each on its own thread; part 0 on the caller's.
 	template <class F> void all(int parts, F &&f) {
 		if (parts <= 1) {
@@ -34,14 +37,15 @@ class Pool {
 	using Task = void (*)(void *, int);
 	void call(int parts, Task task, void *arg);
 	void work(int index);
-	void end();
+	void stop();
+	template <class F> void spin(F &&over) const;
 	std::vector<std::thread> workers;
 	Task task = nullptr;
 	void *arg = nullptr;
 	int parts = 0;
 	std::atomic<uint32_t> generation{0};
 	std::atomic<int> busy{0};
-	std::atomic<bool> quit{false};
+	std::atomic<bool> running{false}, quit{false};
 };
 
 // Run is what differs between two passes over a function.
