@@ -6,6 +6,7 @@
 // row-major and brought into a primitive's own layout at every step, which costs them one pass.
 #include "kernels.hpp"
 #include "plan.hpp"
+#include "conv_dw.hpp"
 #include "dnnl_call.hpp"
 
 using dnnl::memory;
@@ -172,6 +173,10 @@ void nm_conv_dx(nm_plan *p, const nm_window *win, const void *dy, const float *w
 
 // Every slice has its own dw and db; they are added in the order of the slices.
 void nm_conv_dw(nm_plan *p, const nm_window *win, const void *dy, const void *x, float *dw, float *db) {
+	if (nm::sums_windows(*win)) {
+		guard(p, [&] { nm::add_window_sums(p, *win, static_cast<const float *>(dy), static_cast<const float *>(x), dw, db); });
+		return;
+	}
 	guard(p, [&] {
 		Geometry g(*win);
 		auto calls = std::make_shared<std::vector<std::vector<Call>>>();

@@ -13,6 +13,11 @@ struct Update {
 	float c[NM_COEFS];
 };
 
+// The places of a window that moves over images: how many there are, and how far apart in x and in y. The places of y lie one after the other.
+struct Window {
+	int64_t images, rows, cols, x_image, x_row, x_col, y_image, y_col;
+};
+
 using Unary = void (*)(const float *x, float *y, int64_t n, double alpha, double beta);
 using UnaryGrad = void (*)(const float *dy, const float *r, float *dx, int64_t n, double alpha, double beta);
 // The strides are those of the innermost axis.
@@ -67,6 +72,8 @@ struct Kernels {
 	void (*gru_grad)(const float *g, const float *before, const float *dy, float *dh, float *dx, int64_t n);
 	void (*gru_reset_grad)(const float *r, const float *before, const float *drh, float *dh, float *dx, float *rh, int64_t n);
 	void (*gru_linear_grad)(const float *r, const float *inner, const float *dn, float *dx, float *dinner, int64_t n);
+	// kernels_conv.h
+	void (*window_sums)(const Window &, const float *x, const float *y, float *acc, int64_t ld, int64_t m, int64_t n);
 };
 
 } // namespace nm

@@ -8,6 +8,7 @@ namespace NM_ISA {
 #include "kernels_reduce.h"
 #include "kernels_random.h"
 #include "kernels_recurrent.h"
+#include "kernels_conv.h"
 
 } // namespace NM_ISA
 
@@ -25,7 +26,7 @@ extern const Kernels NM_TABLE = {
 	K(where), K(lerp), K(update), K(drop_factors), K(drop), K(drop_across), K(row_sum), K(row_max), K(row_min), K(row_prod), K(col_sum), K(col_max), K(col_min),
 	K(col_prod), K(moments), K(softmax), K(softmax_grad), K(small_gemm), K(add_bias), K(scale_shift), K(deviations), K(norm_sums), K(norm_grad),
 	K(pool_max), K(pool_give), K(pool_square), K(pool_square_grad), K(axpy), K(to_bf16), K(panel_size), K(pack_panel), K(panel_gemm), K(rnn_cell), K(lstm_cell),
-	K(gru_reset), K(gru_cell), K(gru_linear), K(rnn_grad), K(lstm_grad), K(gru_grad), K(gru_reset_grad), K(gru_linear_grad)};
+	K(gru_reset), K(gru_cell), K(gru_linear), K(rnn_grad), K(lstm_grad), K(gru_grad), K(gru_reset_grad), K(gru_linear_grad), K(window_sums)};
 #undef K
 
 } // namespace nm

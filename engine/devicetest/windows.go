@@ -55,6 +55,9 @@ func convCases() []testCase {
 		{"3d", ints{1, 2, 4, 5, 6}, ints{3, 2, 2, 3, 2}, win(ints{2, 3, 2}, ints{1, 2, 1}, ints{1, 1, 2}, ints{0, 1, 1}, ints{1, 1, 0}, 1)},
 		{"one pixel", ints{1, 1, 1, 1}, ints{1, 1, 1, 1}, win(ints{1, 1}, nil, nil, nil, nil, 1)},
 		{"batch of 1 with threads", ints{1, 24, 30, 30}, ints{40, 24, 3, 3}, win(ints{3, 3}, nil, nil, ints{1, 1}, ints{1, 1}, 1)},
+		{"many taps and filters", ints{5, 20, 8, 9}, ints{50, 20, 3, 3}, win(ints{3, 3}, nil, nil, nil, nil, 1)},
+		{"stride without pads", ints{9, 3, 12, 12}, ints{40, 3, 3, 5}, win(ints{3, 5}, ints{2, 2}, nil, nil, nil, 1)},
+		{"dilation without pads", ints{3, 4, 9, 13}, ints{33, 4, 3, 3}, win(ints{3, 3}, nil, ints{2, 3}, nil, nil, 1)},
 		{"batch of 33 with threads", ints{33, 6, 14, 14}, ints{16, 6, 5, 5}, win(ints{5, 5}, nil, nil, nil, nil, 1)},
 	} {
 		for _, bias := range []bool{false, true} {
