@@ -16,6 +16,16 @@ static double unary_cost(int fn) {
 	return 0.3;
 }
 
+// cost of an update per element in nanoseconds: what it loads and stores, and its roots and divisions.
+static double update_cost(const nm_rule &r) {
+	switch (r.kind) {
+	case NM_RULE_LINEAR: return r.momentum ? 0.2 : 0.12;
+	case NM_RULE_RMSPROP: return 1.5; // in double
+	case NM_RULE_ADADELTA: return 0.8;
+	}
+	return 0.5;
+}
+
 extern "C" {
 
 void nm_unary(nm_plan *p, int fn, double alpha, double beta, const float *x, float *y, int64_t n) {
@@ -69,10 +79,10 @@ void nm_update(nm_plan *plan, const nm_rule *rule, float *p, const float *g, con
 	u.b1 = float(rule->b1), u.b2 = float(rule->b2), u.one_b1 = float(1 - rule->b1), u.one_b2 = float(1 - rule->b2);
 	u.b2_exact = rule->b2;
 	u.eps_in = float(rule->eps_in), u.eps_out = float(rule->eps_out), u.l2 = float(rule->l2);
-	step(plan, [=, f = nm::kernels().update](const Run &r) mutable {
+	step(plan, [=, f = nm::kernels().update, cost = update_cost(*rule)](const Run &r) mutable {
 		std::copy(c, c + NM_COEFS, u.c);
 		auto at = [](float *s, int64_t lo) { return s == nullptr ? nullptr : s + lo; };
-		nm::parallel(r, n, 1.5, 64, [&](int64_t lo, int64_t hi) { f(u, p + lo, g + lo, at(s0, lo), at(s1, lo), at(s2, lo), hi - lo); });
+		nm::parallel(r, n, cost, 64, [&](int64_t lo, int64_t hi) { f(u, p + lo, g + lo, at(s0, lo), at(s1, lo), at(s2, lo), hi - lo); });
 	});
 }
 

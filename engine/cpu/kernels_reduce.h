@@ -56,39 +56,78 @@ static void moments(const float *x, int64_t n, double out[6]) {
 	out[0] = finite, out[1] = sum, out[2] = size, out[3] = square, out[4] = largest, out[5] = zeros;
 }
 
-// Softmax over n elements that are stride apart; blocks of exponentials stay on the stack.
-static void softmax(const float *x, float *y, int64_t n, int64_t stride, bool log) {
-	double top = -INFINITY, sum = 0;
-	for (int64_t i = 0; i < n; i++) top = max_d(top, double(x[i * stride]));
-	double e[64];
+// The largest of n elements that are stride apart. NaN is passed over: its exponential makes the sum NaN.
+static double softmax_top(const float *x, int64_t n, int64_t stride) {
+	constexpr int64_t lanes = 16;
+	float most[lanes], top = -INFINITY;
+	if (stride == 1 && n >= lanes) {
+		for (int64_t k = 0; k < lanes; k++) most[k] = -INFINITY;
+		for (int64_t i = 0; i < n; i += lanes) {
+			const float *from = x + (i + lanes <= n ? i : n - lanes);
+			for (int64_t k = 0; k < lanes; k++) most[k] = from[k] > most[k] ? from[k] : most[k];
+		}
+		x = most, n = lanes;
+	}
+	for (int64_t i = 0; i < n; i++) top = x[i * stride] > top ? x[i * stride] : top;
+	return double(top);
+}
+
+// Eight sums side by side, added in a fixed order, as in row_sum.
+static double sum_d(const double *e, int64_t n) {
+	double s[8] = {};
+	int64_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		for (int k = 0; k < 8; k++) s[k] += e[i + k];
+	double t = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+	for (; i < n; i++) t += e[i];
+	return t;
+}
+
+// Softmax over n elements that are stride apart, or side by side; blocks of exponentials stay on the stack.
+template <bool dense> static void softmax_of(const float *x, float *y, int64_t n, int64_t stride, bool log) {
+	const int64_t s = dense ? 1 : stride;
+	const double top = softmax_top(x, n, s);
+	double sum = 0, e[64];
 	for (int64_t at = 0; at < n; at += 64) {
 		const int64_t m = n - at < 64 ? n - at : 64;
-		for (int64_t i = 0; i < m; i++) e[i] = exp_d(double(x[(at + i) * stride]) - top);
-		for (int64_t i = 0; i < m; i++) sum += e[i];
+		for (int64_t i = 0; i < m; i++) e[i] = exp_d(double(x[(at + i) * s]) - top);
+		sum += sum_d(e, m);
 		if (!log)
-			for (int64_t i = 0; i < m; i++) y[(at + i) * stride] = float(e[i]);
+			for (int64_t i = 0; i < m; i++) y[(at + i) * s] = float(e[i]);
 	}
 	if (log) {
 		const double l = log_d(sum); // taken off after the maximum: added to a huge one it would be lost
-		for (int64_t i = 0; i < n; i++) y[i * stride] = float(double(x[i * stride]) - top - l);
+		for (int64_t i = 0; i < n; i++) y[i * s] = float(double(x[i * s]) - top - l);
 		return;
 	}
 	if (n <= 64) { // not rounded twice
-		for (int64_t i = 0; i < n; i++) y[i * stride] = float(e[i] / sum);
+		for (int64_t i = 0; i < n; i++) y[i * s] = float(e[i] / sum);
 		return;
 	}
-	for (int64_t i = 0; i < n; i++) y[i * stride] = float(double(y[i * stride]) / sum);
+	const double share = 1 / sum;
+	for (int64_t i = 0; i < n; i++) y[i * s] = float(double(y[i * s]) * share);
+}
+
+static void softmax(const float *x, float *y, int64_t n, int64_t stride, bool log) {
+	(stride == 1 ? softmax_of<true> : softmax_of<false>)(x, y, n, stride, log);
+}
+
+template <bool dense> static void softmax_grad_of(const float *dy, const float *y, float *dx, int64_t n, int64_t stride, bool log) {
+	const int64_t s = dense ? 1 : stride;
+	double sum = 0, e[64];
+	for (int64_t at = 0; at < n; at += 64) {
+		const int64_t m = n - at < 64 ? n - at : 64;
+		for (int64_t i = 0; i < m; i++) e[i] = double(dy[(at + i) * s]) * (log ? 1.0 : double(y[(at + i) * s]));
+		sum += sum_d(e, m);
+	}
+	if (log)
+		for (int64_t i = 0; i < n; i++) dx[i * s] = float(double(dy[i * s]) - exp_d(double(y[i * s])) * sum);
+	else
+		for (int64_t i = 0; i < n; i++) dx[i * s] = float(double(y[i * s]) * (double(dy[i * s]) - sum));
 }
 
 static void softmax_grad(const float *dy, const float *y, float *dx, int64_t n, int64_t stride, bool log) {
-	double sum = 0;
-	if (log) {
-		for (int64_t i = 0; i < n; i++) sum += double(dy[i * stride]);
-		for (int64_t i = 0; i < n; i++) dx[i * stride] = float(double(dy[i * stride]) - exp_d(double(y[i * stride])) * sum);
-		return;
-	}
-	for (int64_t i = 0; i < n; i++) sum += double(dy[i * stride]) * double(y[i * stride]);
-	for (int64_t i = 0; i < n; i++) dx[i * stride] = float(double(y[i * stride]) * (double(dy[i * stride]) - sum));
+	(stride == 1 ? softmax_grad_of<true> : softmax_grad_of<false>)(dy, y, dx, n, stride, log);
 }
 
 // y = a·b with any strides. Columns of b that lie side by side are taken 16 at a time.
@@ -161,27 +200,42 @@ static void norm_grad(const float *dy, const float *x, float *dx, int64_t rows, 
 static void pool_max(float *y, const float *x, int64_t n) {
 	for (int64_t i = 0; i < n; i++) y[i] = max__f(y[i], x[i]);
 }
+// BLOCKS does something for every i below n in whole vectors; the last of them begins early, and does some elements twice.
+#define BLOCKS(n, ...) \
+	if (n < VECTOR) \
+		for (int64_t i = 0; i < n; i++) { __VA_ARGS__ } \
+	else \
+		for (int64_t from = 0; from < n; from += VECTOR) \
+			_Pragma("GCC ivdep") for (int64_t k = 0, i = from + VECTOR <= n ? from : n - VECTOR; k < VECTOR; k++, i++) { __VA_ARGS__ }
+
 // One row of outputs of pooling by 2 x 2 squares that do not overlap: n places of c channels; the square's second row lies row elements on.
 static void pool_square(const float *x, float *y, int64_t n, int64_t c, int64_t row) {
 	for (int64_t p = 0; p < n; p++, x += 2 * c, y += c)
-		_Pragma("GCC ivdep") for (int64_t i = 0; i < c; i++) y[i] = max__f(max__f(x[i], x[c + i]), max__f(x[row + i], x[row + c + i]));
+		BLOCKS(c, y[i] = max__f(max__f(x[i], x[c + i]), max__f(x[row + i], x[row + c + i]));)
 }
 // Its gradient: all of dx's two rows is written. The first element that is the largest gets it all; none where the largest is not positive
 // and relu says that x is the result of a ReLU, which is differentiated along with it.
+template <bool relu>
+static void pool_square_gives(const float *dy, const float *x, const float *y, float *dx, int64_t n, int64_t c, int64_t row) {
+	for (int64_t p = 0; p < n; p++, x += 2 * c, dx += 2 * c, dy += c, y += c) {
+		const float *x1 = x + c, *x2 = x + row;
+		float *d1 = dx + c, *d2 = dx + row, *d3 = dx + row + c;
+		BLOCKS(c, {
+			const float m = y[i], d = dy[i], a = x[i], b = x1[i], e = x2[i];
+			const bool nan = m != m, first = (a == m) | (nan & (a != a)), second = (b == m) | (nan & (b != b)), third = (e == m) | (nan & (e != e));
+			const float of0 = relu && m <= 0 ? 0.0f : d, of1 = first ? 0.0f : of0, of2 = second ? 0.0f : of1; // what is left for those behind
+			dx[i] = first ? of0 : 0.0f;
+			d1[i] = second ? of1 : 0.0f;
+			d2[i] = third ? of2 : 0.0f;
+			d3[i] = third ? 0.0f : of2; // one of the four is the largest
+		})
+	}
+}
 static void pool_square_grad(const float *dy, const float *x, const float *y, float *dx, int64_t n, int64_t c, int64_t row, bool relu) {
-	for (int64_t p = 0; p < n; p++, x += 2 * c, dx += 2 * c, dy += c, y += c)
-		_Pragma("GCC ivdep") for (int64_t i = 0; i < c; i++) {
-			const float m = y[i], d = relu & (m <= 0) ? 0.0f : dy[i];
-			const int nan = m != m;
-			const int h0 = (x[i] == m) | (nan & (x[i] != x[i]));
-			const int h1 = ((x[c + i] == m) | (nan & (x[c + i] != x[c + i]))) & ~h0;
-			const int h2 = ((x[row + i] == m) | (nan & (x[row + i] != x[row + i]))) & ~(h0 | h1);
-			const int h3 = 1 & ~(h0 | h1 | h2); // one of the four is the largest
-			dx[i] = h0 ? d : 0.0f;
-			dx[c + i] = h1 ? d : 0.0f;
-			dx[row + i] = h2 ? d : 0.0f;
-			dx[row + c + i] = h3 ? d : 0.0f;
-		}
+	if (relu)
+		pool_square_gives<true>(dy, x, y, dx, n, c, row);
+	else
+		pool_square_gives<false>(dy, x, y, dx, n, c, row);
 }
 static void pool_give(float *dx, const float *dy, const float *x, const float *y, int32_t *taken, int64_t n) {
 	for (int64_t i = 0; i < n; i++) {
