@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -28,14 +29,15 @@ const (
 )
 
 func repairCommand() *cli.Command {
+	o := defaultRepair()
 	return &cli.Command{
 		Name: "repair", Usage: "find a patch that makes a faulty model better, and prove it on hold-out rows", ArgsUsage: "MODEL.onnx",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "technique", Value: "guided", Usage: "`NAME` of the searcher: " + strings.Join(technique.Names(), ", ")},
+			&cli.StringFlag{Name: "technique", Value: o.Technique, Usage: "`NAME` of the searcher: " + strings.Join(technique.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "without", Usage: "`IDEAS` of guided that are left out, to see what they bring: " + ideaNames()},
-			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
-			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the search and of the verdict's trainings"},
-			&cli.IntFlag{Name: "pairs", Value: study.DefaultSeeds, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
+			&cli.StringFlag{Name: "budget", Value: o.Budget, Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
+			&cli.Uint64Flag{Name: "seed", Value: o.Seed, Usage: "seed of the search and of the verdict's trainings"},
+			&cli.IntFlag{Name: "pairs", Value: o.Pairs, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
 			&cli.StringFlag{Name: "out", Value: "repair", Usage: "`FOLDER` for " + strings.Join([]string{fileModel, fileRecipe, filePatch, fileReport, fileJournal}, ", ")},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the journal in the output folder"},
 			deviceFlag, precisionFlag, jsonFlag}, subjectFlags...),
@@ -43,44 +45,40 @@ func repairCommand() *cli.Command {
 	}
 }
 
+// repairOptions are a repair but for device and output folder.
+type repairOptions struct {
+	subjectFiles `yaml:",inline"`
+	Technique    string
+	Without      []string
+	Budget       string
+	Seed         uint64
+	Pairs        int
+}
+
+// defaultRepair is what the flags say when they are left out.
+func defaultRepair() repairOptions {
+	return repairOptions{subjectFiles: subjectFiles{Split: defaultSplit}, Technique: "guided", Budget: "20x", Seed: 1, Pairs: study.DefaultSeeds}
+}
+
 func runRepair(c *cli.Context) error {
-	budget, err := study.ParseBudget(c.String("budget"))
+	o := repairOptions{Technique: c.String("technique"), Without: c.StringSlice("without"), Budget: c.String("budget"), Seed: c.Uint64("seed"), Pairs: c.Int("pairs")}
+	cfg, err := o.config()
 	if err != nil {
-		return usage("--budget: %v", err)
-	}
-	searcher, err := technique.Without(c.String("technique"), c.StringSlice("without"))
-	if err != nil {
-		return usage("--technique: %v", err)
-	}
-	if c.Int("pairs") < 1 {
-		return usage("--pairs %d must be at least 1", c.Int("pairs"))
+		return err
 	}
 	dev, err := trainingDevice(c, 0)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	s, err := readSubject(c)
-	if err != nil {
+	if cfg.Subject, err = readSubject(c); err != nil {
 		return err
 	}
-	if err := trainable(s, dev); err != nil {
-		return err
-	}
-	out := c.String("out")
-	if err := prepareOut(out, c.Bool("resume")); err != nil {
-		return err
-	}
-	show := newProgress(c, s.Recipe.Metric)
-	show.start(dev.Name())
-	report, err := study.Run(c.Context, study.Config{Subject: s, Operators: operators.All(), Technique: searcher, Budget: budget,
-		Seed: c.Uint64("seed"), Seeds: c.Int("pairs"), Start: study.OnDevice(dev), Device: dev.Name(),
-		Journal: filepath.Join(out, fileJournal), Resume: c.Bool("resume"), Progress: show.step})
+	show := newProgress(c, cfg.Subject.Recipe.Metric)
+	cfg.Progress = show.step
+	report, err := repairOn(c.Context, dev, cfg, c.String("out"), c.Bool("resume"), func() { show.start(dev.Name()) })
 	show.end()
 	if err != nil {
-		return resumable(err)
-	}
-	if err := writeRepair(out, report); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -88,12 +86,46 @@ func runRepair(c *cli.Context) error {
 			return err
 		}
 	} else {
-		printReport(c, out, report)
+		printReport(c, c.String("out"), report)
 	}
 	if report.Verdict != study.Repaired {
 		return &failure{code: exitNoRepair}
 	}
 	return nil
+}
+
+// config is the study that the options ask for, without subject, device and journal.
+func (o repairOptions) config() (study.Config, error) {
+	budget, err := study.ParseBudget(o.Budget)
+	if err != nil {
+		return study.Config{}, usage("--budget: %v", err)
+	}
+	searcher, err := technique.Without(o.Technique, o.Without)
+	if err != nil {
+		return study.Config{}, usage("--technique: %v", err)
+	}
+	if o.Pairs < 1 {
+		return study.Config{}, usage("--pairs %d must be at least 1", o.Pairs)
+	}
+	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs}, nil
+}
+
+// repairOn makes a study on a device, with its journal and its results in the folder out. begun is called when it can begin.
+func repairOn(ctx context.Context, dev engine.Device, cfg study.Config, out string, resume bool, begun func()) (study.Report, error) {
+	if err := trainable(cfg.Subject, dev); err != nil {
+		return study.Report{}, err
+	}
+	if err := prepareOut(out, resume); err != nil {
+		return study.Report{}, err
+	}
+	begun()
+	cfg.Start, cfg.Device = study.OnDevice(dev), dev.Name()
+	cfg.Journal, cfg.Resume = filepath.Join(out, fileJournal), resume
+	report, err := study.Run(ctx, cfg)
+	if err != nil {
+		return report, resumable(err)
+	}
+	return report, writeRepair(out, report)
 }
 
 // ideaNames lists what --without takes.
