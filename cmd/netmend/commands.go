@@ -13,7 +13,7 @@ import (
 
 // commands are netmend's commands in the order that help lists them.
 func commands() []*cli.Command {
-	return []*cli.Command{repairCommand(), inspectCommand(), diagnoseCommand(), smokeCommand(), trainCommand(), benchCommand(), verifyCommand(), diffCommand(), applyCommand(), mutateCommand(), faultCommand(),
+	return []*cli.Command{repairCommand(), batchCommand(), inspectCommand(), diagnoseCommand(), smokeCommand(), trainCommand(), benchCommand(), verifyCommand(), diffCommand(), applyCommand(), mutateCommand(), faultCommand(),
 		operatorsCommand(), devicesCommand(), versionCommand(), completionCommand()}
 }
 
