@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"faults/eyes":       {"data"},
 	"faults/dataset":    {"faults/eyes", "data"},
 	"faults/bench":      {"faults", "faults/dataset", "models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},
+	"faults/bench/svg":  {},
 	"cmd":               {"*"},
 }
 
