@@ -37,7 +37,7 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Value: "bench", Usage: "`FOLDER` for tables, plots and journals"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the benchmark in the output folder"},
 			rootFlag, deviceFlag, precisionFlag},
-		Subcommands: []*cli.Command{benchTrainCommand()},
+		Subcommands: []*cli.Command{benchTrainCommand(), benchGrowthCommand()},
 		Action:      runBench,
 	}
 }

@@ -61,7 +61,8 @@ type trainSpeed struct {
 	StepSeconds      repair.Number `json:"step_seconds"`     // by the clock
 	StepCPUSeconds   repair.Number `json:"step_cpu_seconds"` // of the process on all cores, user and system
 	GFLOPS           repair.Number `json:"gflops"`           // of matrix products and convolutions, per second
-	PeakBytes        int64         `json:"peak_bytes"`       // largest resident set of the process so far
+	PeakBytes        int64         `json:"peak_bytes"`       // largest resident set of the process so far: its own where it trains one network
+	StartBytes       int64         `json:"start_bytes"`      // resident set of the process when the command began
 }
 
 // benchTrainReport is what `netmend bench train --json` prints.
@@ -90,7 +91,18 @@ func benchNames() []string {
 	return names
 }
 
+// benchNetworkNamed is a member of the reference set; the error is about the command's use.
+func benchNetworkNamed(name string) (benchNetwork, error) {
+	for _, n := range benchNetworks {
+		if n.name == name {
+			return n, nil
+		}
+	}
+	return benchNetwork{}, usage("network %q is not in the reference set: one of %s", name, strings.Join(benchNames(), ", "))
+}
+
 func runBenchTrain(c *cli.Context) error {
+	start := residentMemory()
 	var chosen []benchNetwork
 	for _, n := range benchNetworks {
 		if c.NArg() == 0 || slices.Contains(c.Args().Slice(), n.name) {
@@ -98,8 +110,8 @@ func runBenchTrain(c *cli.Context) error {
 		}
 	}
 	for _, name := range c.Args().Slice() {
-		if !slices.Contains(benchNames(), name) {
-			return usage("network %q is not in the reference set: one of %s", name, strings.Join(benchNames(), ", "))
+		if _, err := benchNetworkNamed(name); err != nil {
+			return err
 		}
 	}
 	if c.Duration("time") <= 0 {
@@ -119,16 +131,17 @@ func runBenchTrain(c *cli.Context) error {
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if !c.Bool("json") {
 		fmt.Fprintf(c.App.Writer, "device %s, matrix products at %.1f GFLOP/s\n", r.Device, rate/1e9)
-		fmt.Fprintln(w, "network\tbatch\tweights\tsamples/s\tms/step\tCPU ms/step\tGFLOP/s\tof the rate\t")
+		fmt.Fprintln(w, "network\tbatch\tweights\tsamples/s\tms/step\tCPU ms/step\tGFLOP/s\tof the rate\tpeak MiB\t")
 	}
 	for _, n := range chosen {
 		s, err := n.measure(c.Context, dev, c.Duration("time"))
 		if err != nil {
 			return fmt.Errorf("bench train: network %q: %w", n.name, err)
 		}
+		s.StartBytes = start
 		r.Networks = append(r.Networks, s)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.4g\t%.4g\t%.1f\t%.0f %%\t\n", s.Network, s.Batch, s.Parameters, s.SamplesPerSecond, 1e3*s.StepSeconds,
-			1e3*s.StepCPUSeconds, s.GFLOPS, 100*s.GFLOPS/r.MatMulGFLOPS)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.4g\t%.4g\t%.1f\t%.0f %%\t%d\t\n", s.Network, s.Batch, s.Parameters, s.SamplesPerSecond, 1e3*s.StepSeconds,
+			1e3*s.StepCPUSeconds, s.GFLOPS, 100*s.GFLOPS/r.MatMulGFLOPS, s.PeakBytes>>20)
 	}
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, r)
@@ -136,16 +149,15 @@ func runBenchTrain(c *cli.Context) error {
 	return w.Flush()
 }
 
-// measure trains whole epochs until the time is over. The steps are those of any training: batches gathered in a new order every epoch,
-// forward, loss, backward, optimizer.
-func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.Duration) (trainSpeed, error) {
+// trainer is the network with its recipe, ready to train on data of its own.
+func (n benchNetwork) trainer(dev engine.Device) (*train.Trainer, error) {
 	m, err := n.build(n.name)
 	if err != nil {
-		return trainSpeed{}, err
+		return nil, err
 	}
 	o, err := train.DefaultOptimizer(n.optimizer, train.PyTorch)
 	if err != nil {
-		return trainSpeed{}, err
+		return nil, err
 	}
 	o.LearningRate = 1e-3 // random labels: what counts is that nothing diverges
 	r := train.Recipe{Semantics: train.PyTorch, Task: train.Classification, Optimizer: o, BatchSize: n.batch, Epochs: 1, Metric: train.Accuracy,
@@ -155,9 +167,15 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 	}
 	d, err := n.data(m)
 	if err != nil {
-		return trainSpeed{}, err
+		return nil, err
 	}
-	t, err := train.New(m, r, d, train.Options{Device: dev})
+	return train.New(m, r, d, train.Options{Device: dev})
+}
+
+// measure trains whole epochs until the time is over. The steps are those of any training: batches gathered in a new order every epoch,
+// forward, loss, backward, optimizer.
+func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.Duration) (trainSpeed, error) {
+	t, err := n.trainer(dev)
 	if err != nil {
 		return trainSpeed{}, err
 	}
@@ -178,6 +196,10 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 	step := time.Since(start).Seconds() / float64(steps)
 	s := trainSpeed{Network: n.name, Batch: n.batch, SamplesPerSecond: repair.Number(float64(n.batch) / step), StepSeconds: repair.Number(step),
 		StepCPUSeconds: repair.Number((processTime() - cpu).Seconds() / float64(steps)), GFLOPS: repair.Number(t.StepMatrixFlops() / step / 1e9), PeakBytes: peakMemory()}
+	m, err := n.build(n.name)
+	if err != nil {
+		return trainSpeed{}, err
+	}
 	params, err := lower.Params(m)
 	if err != nil {
 		return trainSpeed{}, err
@@ -203,13 +225,16 @@ func (n benchNetwork) data(m *onnx.Model) (data.Splits, error) {
 		for _, k := range dims[1:] {
 			x.Shape = append(x.Shape, int(k))
 		}
-		if in.Type.Elem == onnx.Int64 { // words
-			for range n.rows * x.RowSize() {
-				x.Int = append(x.Int, rng.Int32N(models.Vocabulary))
+		if size := n.rows * x.RowSize(); in.Type.Elem == onnx.Int64 { // words
+			x.Int = make([]int32, size)
+			for i := range x.Int {
+				x.Int[i] = rng.Int32N(models.Vocabulary)
 			}
-		}
-		for range n.rows*x.RowSize() - len(x.Int) {
-			x.Float = append(x.Float, rng.Float32())
+		} else {
+			x.Float = make([]float32, size)
+			for i := range x.Float {
+				x.Float[i] = rng.Float32()
+			}
 		}
 		d.Set.Inputs = append(d.Set.Inputs, x)
 	}

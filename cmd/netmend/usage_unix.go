@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -27,4 +29,17 @@ func peakMemory() int64 {
 		return int64(u.Maxrss)
 	}
 	return int64(u.Maxrss) << 10 // elsewhere kibibytes
+}
+
+// residentMemory is the resident set of the process now, in bytes; 0, not known, where there is no /proc.
+func residentMemory() int64 {
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(raw), &size, &pages); err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
 }
