@@ -449,14 +449,16 @@ func (p *plan) load(exec engine.Executable) error {
 			return fmt.Errorf("train: load %q: %w", in.name, err)
 		}
 	}
-	for _, x := range p.params {
+	for i := range p.params {
+		x := &p.params[i]
 		if err := exec.Load(x.state, x.initial); err != nil {
 			return fmt.Errorf("train: load %q: %w", x.Name, err)
 		}
+		full := x.initial
+		x.initial = nil // the device has them
 		if p.accumulator == 0 || len(x.slots) == 0 {
 			continue
 		}
-		full := make([]float32, len(x.initial))
 		constant(full, p.accumulator)
 		if err := exec.Load(x.slots[0], full); err != nil {
 			return fmt.Errorf("train: load the accumulator of %q: %w", x.Name, err)
