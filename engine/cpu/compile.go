@@ -8,6 +8,7 @@ import "C"
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"netmend/engine"
@@ -90,8 +91,13 @@ func (c *compiler) compile() (*executable, error) {
 	e := &executable{p: c.p, plan: c.plan, permanent: c.permanent, lastData: c.lastData}
 	for i, f := range c.p.Funcs {
 		C.nm_function(c.plan, C.int64_t(f.Batch))
+		lasting := false
 		for k := range lists[i] {
 			s := &lists[i][k]
+			if !lasting && slices.ContainsFunc(s.writes, func(b *buffer) bool { return !b.temporary }) {
+				C.nm_lasting(c.plan)
+				lasting = true
+			}
 			for _, b := range s.writes {
 				if b.temporary {
 					b.at = unsafe.Add(arena, b.offset)
@@ -104,6 +110,9 @@ func (c *compiler) compile() (*executable, error) {
 				}
 				return nil, fmt.Errorf("cpu: %s: %s", s.what, C.GoString(why))
 			}
+		}
+		if !lasting {
+			C.nm_lasting(c.plan)
 		}
 		e.funcs = append(e.funcs, c.ends(f, owned[i]))
 	}
@@ -203,11 +212,16 @@ func (c *compiler) lower(f *engine.Func) {
 			}
 		}
 	}
+	var late []int
 	for i := range f.Ops {
-		c.op, c.at = &f.Ops[i], i
-		if !c.done[i] && !c.empty() {
-			lowerings[c.op.Kind](c)
+		if c.mayWait(i) {
+			late = append(late, i)
+		} else {
+			c.lowerOp(i)
 		}
+	}
+	for _, i := range late {
+		c.lowerOp(i)
 	}
 	for _, id := range f.Outputs {
 		c.plain(id).last = len(c.steps)
@@ -215,6 +229,20 @@ func (c *compiler) lower(f *engine.Func) {
 	for _, id := range f.Outputs { // a conversion may have been added for a later output
 		c.plain(id).last = len(c.steps)
 	}
+}
+
+func (c *compiler) lowerOp(i int) {
+	c.op, c.at = &c.f.Ops[i], i
+	if !c.done[i] && !c.empty() {
+		lowerings[c.op.Kind](c)
+	}
+}
+
+// mayWait says that an op may be run last: it writes running statistics, which nothing else in the function reads. A pass can be given up as long
+// as nothing was written that outlives it.
+func (c *compiler) mayWait(i int) bool {
+	op := &c.f.Ops[i]
+	return op.Kind == engine.Lerp && len(c.uses[op.In[0]]) == 1 && !slices.Contains(c.f.Outputs, op.In[0])
 }
 
 // empty gives outputs without elements their buffers: there is nothing to compute. Reductions of nothing still have a result.

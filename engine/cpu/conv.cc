@@ -114,7 +114,7 @@ struct Weights {
 		if (d == g.plain_weights()) return plain;
 		for (auto &[have, at] : layouts)
 			if (have == d) return at;
-		void *to = p->alloc<char>(int64_t(d.get_size()));
+		void *to = p->scratch<char>(int64_t(d.get_size()));
 		reorders.push_back(reorder(p, g.plain_weights(), plain, d, to));
 		layouts.emplace_back(d, to);
 		return to;
@@ -182,13 +182,13 @@ void nm_conv_dw(nm_plan *p, const nm_window *win, const void *dy, const void *x,
 		auto calls = std::make_shared<std::vector<std::vector<Call>>>();
 		const int parts = g.parts(p);
 		const int64_t size = g.w_size(), co = win->co;
-		float *part_w = parts > 1 ? p->alloc<float>(size * (parts - 1)) : nullptr, *part_b = parts > 1 ? p->alloc<float>(co * (parts - 1)) : nullptr;
+		float *part_w = parts > 1 ? p->scratch<float>(size * (parts - 1)) : nullptr, *part_b = parts > 1 ? p->scratch<float>(co * (parts - 1)) : nullptr;
 		for (int q = 0; q < parts; q++) {
 			const int64_t lo = win->n * q / parts, n = win->n * (q + 1) / parts - lo;
 			auto d = g.backward_weights(n, db != nullptr);
 			float *to = q == 0 ? dw : part_w + (q - 1) * size, *own = to;
 			const bool plain = d.diff_weights_desc() == g.plain_weights();
-			if (!plain) own = p->alloc<float>(int64_t(d.diff_weights_desc().get_size() / sizeof(float)) + 1);
+			if (!plain) own = p->scratch<float>(int64_t(d.diff_weights_desc().get_size() / sizeof(float)) + 1);
 			std::vector<std::pair<int, memory>> args{{DNNL_ARG_DIFF_DST, memory(d.diff_dst_desc(), cpu(), at(dy, g, lo * g.y_size()))},
 				{DNNL_ARG_SRC, memory(d.src_desc(), cpu(), at(x, g, lo * g.x_size()))},
 				{DNNL_ARG_DIFF_WEIGHTS, memory(d.diff_weights_desc(), cpu(), own)}};

@@ -61,8 +61,8 @@ void add_window_sums(nm_plan *p, const nm_window &w, const float *dy, const floa
 	const int64_t size = taps_of(w) * s.row, taps = w.kernel[1] * w.kernel[2];
 	const double cost = double(taps_of(w)) * double(s.y_size) / 40; // a multiply-add is 1/40 ns
 	const int parts = int(std::clamp<double>(cost * double(w.n) / grain, 1, double(std::min<int64_t>(p->pool.threads(), w.n))));
-	float *sums = p->alloc<float>(size * parts);
-	double *biases = p->alloc<double>(w.co * parts);
+	float *sums = p->scratch<float>(size * parts);
+	double *biases = p->scratch<double>(w.co * parts);
 	step(p, [=](const Run &r) {
 		r.pool->all(parts, [&](int q) { s.slice(s.w.n * q / parts, s.w.n * (q + 1) / parts, sums + q * size, biases + q * s.w.co); });
 		parallel(r, s.w.co, double(taps * s.w.ci * parts), 1, [&](int64_t lo, int64_t hi) {

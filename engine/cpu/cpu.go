@@ -6,7 +6,9 @@
 // (layout.go), and come back to row-major order only where an operation needs that.
 //
 // Threads belong to an Executable. A step is cut into as many parts as there are threads, whatever the load of the machine, and sums are
-// added in a fixed order: the same device gives the same bits. oneDNN always runs single-threaded, on one part per thread.
+// added in a fixed order: the same device gives the same bits. oneDNN always runs single-threaded, on one part per thread. Where Executables that
+// run at once have more threads than there are cores, each uses its share of them and gives them several parts each. A step ends at its next
+// operation when its context does, as long as it has not begun to write weights.
 //
 // Our kernels are compiled for SSE2, AVX2 and AVX-512 and chosen when the program starts (kernels_*.cc); oneDNN chooses by itself.
 package cpu
@@ -19,7 +21,8 @@ var Precisions = []string{"float32", "bf16"}
 
 // Options of the device.
 type Options struct {
-	// Threads of an Executable's Run; 0 means one per core. To run several Executables side by side, give each device fewer.
+	// Threads of an Executable's Run, and the number of parts that a step is cut into; 0 means one per core. Executables that run side by side
+	// do with fewer, but those with one each need not wait for one another.
 	Threads int
 	// MemoryLimit is the number of bytes that an Executable may take; Compile refuses a program that needs more. 0 means three quarters of
 	// the machine's memory.

@@ -21,7 +21,7 @@ class Call {
   public:
 	Call(nm_plan *p, const dnnl::primitive &prim, const dnnl::memory::desc &scratch, std::vector<std::pair<int, dnnl::memory>> with)
 		: prim(prim), stream(cpu()), memories(std::move(with)) {
-		if (scratch.get_size() > 0) memories.emplace_back(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratch, cpu(), p->alloc<char>(int64_t(scratch.get_size()))));
+		if (scratch.get_size() > 0) memories.emplace_back(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratch, cpu(), p->scratch<char>(int64_t(scratch.get_size()))));
 		for (auto &[arg, m] : memories) args.push_back({arg, m.get()});
 	}
 	void operator()() const { dnnl_primitive_execute(prim.get(), stream.get(), int(args.size()), args.data()); }

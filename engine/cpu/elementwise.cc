@@ -102,7 +102,7 @@ void nm_dropout(nm_plan *p, double rate, uint32_t threshold, uint32_t stream, co
 	// Channels-last: the factors of a sample are drawn in row-major order, (channel, place), and read across.
 	guard(p, [&] {
 		const int64_t sample = channels * plane;
-		float *scratch = p->alloc<float>(2 * sample * p->pool.threads());
+		float *scratch = p->scratch<float>(2 * sample * p->pool.threads());
 		step(p, [=, f = k.drop_factors, scale = k.drop_across](const Run &r) {
 			const int64_t samples = n / sample;
 			const int parts = nm::parts(r, samples, 2.0 * double(sample));

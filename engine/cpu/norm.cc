@@ -27,8 +27,8 @@ void nm_batch_norm(nm_plan *p, double epsilon, const float *x, const float *scal
 	int64_t channels) {
 	const int64_t pieces = std::clamp<int64_t>(rows / least_rows, 1, max_pieces);
 	guard(p, [&] {
-		double *acc = p->alloc<double>(pieces * channels), *m = p->alloc<double>(channels);
-		float *k = p->alloc<float>(channels), *mf = p->alloc<float>(channels), *shift = p->alloc<float>(channels);
+		double *acc = p->scratch<double>(pieces * channels), *m = p->scratch<double>(channels);
+		float *k = p->scratch<float>(channels), *mf = p->scratch<float>(channels), *shift = p->scratch<float>(channels);
 		step(p, [=, &kn = nm::kernels()](const Run &r) {
 			sums(r, acc, pieces, rows, channels, channels,
 				[&](int64_t lo, int64_t hi, double *a) { kn.col_sum(x + lo * channels, hi - lo, channels, channels, a); });
@@ -54,8 +54,8 @@ void nm_batch_norm_grad(nm_plan *p, double epsilon, const float *dy, const float
 	float *dscale, float *dbias, int64_t rows, int64_t channels) {
 	const int64_t pieces = std::clamp<int64_t>(rows / least_rows, 1, max_pieces);
 	guard(p, [&] {
-		double *acc = p->alloc<double>(2 * pieces * channels), *m = p->alloc<double>(channels);
-		float *k = p->alloc<float>(channels), *b = p->alloc<float>(channels), *s = p->alloc<float>(channels), *mf = p->alloc<float>(channels);
+		double *acc = p->scratch<double>(2 * pieces * channels), *m = p->scratch<double>(channels);
+		float *k = p->scratch<float>(channels), *b = p->scratch<float>(channels), *s = p->scratch<float>(channels), *mf = p->scratch<float>(channels);
 		step(p, [=, &kn = nm::kernels()](const Run &r) {
 			for (int64_t c = 0; c < channels; c++) m[c] = double(mean[c]), mf[c] = mean[c];
 			sums(r, acc, pieces, rows, channels, 2 * channels, [&](int64_t lo, int64_t hi, double *a) {
@@ -77,7 +77,7 @@ void nm_batch_norm_grad(nm_plan *p, double epsilon, const float *dy, const float
 void nm_batch_norm_infer(nm_plan *p, double epsilon, const float *x, const float *scale, const float *bias, const float *mean, const float *var,
 	float *y, int64_t rows, int64_t channels) {
 	guard(p, [&] {
-		float *k = p->alloc<float>(channels);
+		float *k = p->scratch<float>(channels);
 		step(p, [=, &kn = nm::kernels()](const Run &r) {
 			for (int64_t c = 0; c < channels; c++) k[c] = float(double(scale[c]) / std::sqrt(double(var[c]) + epsilon));
 			nm::parallel(r, rows, 0.4 * double(channels), 1,

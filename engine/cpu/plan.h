@@ -75,6 +75,8 @@ void *nm_alloc(nm_plan *, size_t bytes);
 size_t nm_allocated(nm_plan *);
 // nm_function begins the next function. Its steps are those added until the next call.
 void nm_function(nm_plan *, int64_t batch);
+// nm_lasting says that the steps of the function so far write nothing that another pass over any function reads: a pass may be given up after each.
+void nm_lasting(nm_plan *);
 // nm_failed is why a step could not be made, or NULL. The message lives as long as the plan.
 const char *nm_failed(nm_plan *);
 
@@ -82,7 +84,7 @@ void nm_feed(nm_plan *, float *to, int64_t n);
 void nm_output(nm_plan *, const void *from, int64_t n, int is_int);
 
 // nm_run makes steps passes over a function. feeds and outputs hold all feeds and outputs of one step, step by step. It stops early when
-// *stop becomes non-zero and returns the number of whole steps done.
+// *stop becomes non-zero, in the midst of a step as long as nothing lasting was written, and returns the number of whole steps done.
 int64_t nm_run(nm_plan *, int function, int64_t steps, const int32_t *rows, const double *feeds, double *outputs, uint64_t seed, uint64_t first,
 	const int32_t *stop);
 

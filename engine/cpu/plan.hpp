@@ -14,17 +14,18 @@
 
 namespace nm {
 
-// Pool runs ranges on a fixed number of threads. The ranges depend on the number of threads alone, so results do not depend on timing.
+// Pool runs the parts of a step on a fixed number of threads. What the parts are depends on that number alone, so results do not depend on
+// timing. Where several plans run at once they share the cores: each then uses fewer of its threads, and these run several parts each.
 // Within a run threads spin before they sleep: the parts of a step follow each other faster than a wake-up takes.
 class Pool {
   public:
 	explicit Pool(int threads);
 	~Pool();
 	int threads() const { return int(workers.size()) + 1; }
-	// begin and end enclose a run: in between the threads spin where they wait.
+	// begin and end enclose a run.
 	void begin();
 	void end();
-	// all calls f(part) once for every part below parts (at most threads()), each on its own thread; part 0 on the caller's.
+	// all calls f(part) once for every part below parts (at most threads()), shared out over the threads; part 0 on the caller's.
 	template <class F> void all(int parts, F &&f) {
 		if (parts <= 1) {
 			if (parts == 1) f(0);
@@ -35,15 +36,18 @@ class Pool {
 
   private:
 	using Task = void (*)(void *, int);
+	struct Worker {
+		alignas(64) std::atomic<uint32_t> generation{0}; // counts its calls
+		std::thread thread;
+	};
 	void call(int parts, Task task, void *arg);
-	void work(int index);
+	void work(Worker &w, int index);
 	void stop();
 	template <class F> void spin(F &&over) const;
-	std::vector<std::thread> workers;
+	std::vector<std::unique_ptr<Worker>> workers;
 	Task task = nullptr;
 	void *arg = nullptr;
-	int parts = 0;
-	std::atomic<uint32_t> generation{0};
+	int parts = 0, active = 1; // threads that share the parts out
 	std::atomic<int> busy{0};
 	std::atomic<bool> running{false}, quit{false};
 };
@@ -138,9 +142,19 @@ struct Output {
 
 struct Function {
 	int64_t batch = 0;
+	size_t lasting = 0; // the steps before this one write nothing that another pass reads
 	std::vector<std::unique_ptr<nm::Step>> steps;
 	std::vector<std::pair<float *, int64_t>> feeds;
 	std::vector<Output> outputs;
+};
+
+// Block is memory that a plan has taken.
+struct Block {
+	void *at;
+	size_t bytes;    // that are free to use
+	size_t mapped;   // 0 where malloc gave it
+	bool permanent;  // else scratch,
+	bool taken;      // of the step that is being made
 };
 
 struct nm_plan {
@@ -148,15 +162,21 @@ struct nm_plan {
 	~nm_plan();
 	nm::Pool pool;
 	std::vector<Function> functions;
-	std::vector<void *> blocks;
+	std::vector<Block> blocks;
 	size_t allocated = 0;
 	std::string failed;
 
-	void add(std::unique_ptr<nm::Step> s) { functions.back().steps.push_back(std::move(s)); }
+	void add(std::unique_ptr<nm::Step> s) {
+		functions.back().steps.push_back(std::move(s));
+		for (auto &b : blocks) b.taken = b.permanent;
+	}
 	void fail(const std::string &why) {
 		if (failed.empty()) failed = why;
 	}
-	template <class T> T *alloc(int64_t n);
+	// scratch is memory for the step that is added next, and for no other: steps share it. What is in it at first is undefined.
+	template <class T> T *scratch(int64_t n);
+	// take gives a new block of zeroes, or NULL.
+	void *take(size_t bytes, bool permanent);
 };
 
 // guard keeps exceptions on this side of the border to Go.
@@ -180,8 +200,16 @@ template <class F> void step(nm_plan *p, F f) {
 	guard(p, [&] { p->add(std::make_unique<Lambda>(std::move(f))); });
 }
 
-template <class T> T *nm_plan::alloc(int64_t n) {
-	void *m = nm_alloc(this, size_t(std::max<int64_t>(n, 1)) * sizeof(T));
+template <class T> T *nm_plan::scratch(int64_t n) {
+	const size_t bytes = size_t(std::max<int64_t>(n, 1)) * sizeof(T);
+	Block *best = nullptr;
+	for (auto &b : blocks)
+		if (!b.taken && b.bytes >= bytes && (best == nullptr || b.bytes < best->bytes)) best = &b;
+	if (best != nullptr) {
+		best->taken = true;
+		return static_cast<T *>(best->at);
+	}
+	void *m = take(bytes, false);
 	if (m == nullptr) throw std::bad_alloc();
 	return static_cast<T *>(m);
 }

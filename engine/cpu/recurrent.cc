@@ -27,7 +27,7 @@ struct Layer : nm_recurrence {
 		const int64_t rows[2] = {split ? 2 * hidden : wide, hidden};
 		for (int i = 0; i <= split; i++) {
 			part[i].n = transposed ? rows[i] : hidden, part[i].k = transposed ? hidden : rows[i];
-			part[i].at = p->alloc<float>(kn.panel_size(part[i].n, part[i].k));
+			part[i].at = p->scratch<float>(kn.panel_size(part[i].n, part[i].k));
 		}
 	}
 
@@ -71,11 +71,11 @@ struct Forward : Layer {
 	float *h, *c, *inner, *few_gates, *few_extra;
 
 	Forward(nm_plan *p, const nm_recurrence &r) : Layer(p, r, true) {
-		h = p->alloc<float>(batch * hidden);
-		c = kind == NM_CELL_LSTM ? p->alloc<float>(batch * hidden) : nullptr;
-		inner = kind == NM_CELL_GRU && !reset_linearly ? p->alloc<float>(batch * hidden) : nullptr;
-		few_gates = gates == nullptr ? p->alloc<float>(batch * wide) : nullptr;
-		few_extra = extra == nullptr ? p->alloc<float>(batch * hidden) : nullptr;
+		h = p->scratch<float>(batch * hidden);
+		c = kind == NM_CELL_LSTM ? p->scratch<float>(batch * hidden) : nullptr;
+		inner = kind == NM_CELL_GRU && !reset_linearly ? p->scratch<float>(batch * hidden) : nullptr;
+		few_gates = gates == nullptr ? p->scratch<float>(batch * wide) : nullptr;
+		few_extra = extra == nullptr ? p->scratch<float>(batch * hidden) : nullptr;
 	}
 
 	void rows(int64_t lo, int64_t hi) const {
@@ -122,10 +122,10 @@ struct Backward : Layer {
 	float *dh, *dc, *drh, *first;
 
 	Backward(nm_plan *p, const nm_recurrence &r) : Layer(p, r, false) {
-		dh = p->alloc<float>(batch * hidden);
-		dc = kind == NM_CELL_LSTM ? p->alloc<float>(batch * hidden) : nullptr;
-		drh = kind == NM_CELL_GRU && !reset_linearly ? p->alloc<float>(batch * hidden) : nullptr;
-		first = p->alloc<float>(batch * wide);
+		dh = p->scratch<float>(batch * hidden);
+		dc = kind == NM_CELL_LSTM ? p->scratch<float>(batch * hidden) : nullptr;
+		drh = kind == NM_CELL_GRU && !reset_linearly ? p->scratch<float>(batch * hidden) : nullptr;
+		first = p->scratch<float>(batch * wide);
 	}
 
 	void rows(int64_t lo, int64_t hi) const {
@@ -265,7 +265,7 @@ void nm_recurrent(nm_plan *p, const nm_recurrence *c) {
 
 void nm_recurrent_grad(nm_plan *p, const nm_recurrence *c) {
 	guard(p, [&] {
-		step(p, [b = Backward(p, *c), acc = p->alloc<double>(3 * c->hidden)](const Run &r) {
+		step(p, [b = Backward(p, *c), acc = p->scratch<double>(3 * c->hidden)](const Run &r) {
 			b.pack(r, false);
 			nm::parallel(r, b.batch, 2 * b.cost(), 1, [&](int64_t lo, int64_t hi) { b.rows(lo, hi); });
 			b.weights(r);

@@ -44,7 +44,7 @@ void nm_reduce(nm_plan *p, int fn, const float *x, float *y, int64_t outer, int6
 	// Pieces of the reduced axis, each into accumulators of its own.
 	const int64_t pieces = std::min(pieces_of(length * inner), std::max<int64_t>(1, length));
 	guard(p, [&] {
-		double *acc = p->alloc<double>(outer * pieces * inner);
+		double *acc = p->scratch<double>(outer * pieces * inner);
 		step(p, [=](const Run &r) {
 			nm::parallel(r, outer * pieces, 0.4 * double(length * inner) / double(pieces), 1, [&](int64_t lo, int64_t hi) {
 				for (int64_t t = lo; t < hi; t++) {
