@@ -2,8 +2,8 @@
 
     python3 scripts/bench_pytorch.py [--threads 2] [--seconds 3] [--compile] [--bf16] [NETWORK...]
 
-Prints one line of JSON per network: samples per second, seconds per step by the clock and of the processor, and the largest resident set
-so far. The networks, optimizers, losses and batches are those of `netmend bench train` (cmd/netmend/bench_train.go, package models); a step
+Prints one line of JSON per network: samples per second, seconds per step by the clock and of the processor, the largest resident set so
+far and what it was when PyTorch had been loaded. The networks, optimizers, losses and batches are those of `netmend bench train` (cmd/netmend/bench_train.go, package models); a step
 is forward, loss, backward and optimizer on a batch gathered from a data set in memory, as a training loop does. Works with PyTorch from 1.13
 on; --compile needs 2.x.
 """
@@ -16,6 +16,9 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+with open("/proc/self/statm") as f:
+    START = int(f.read().split()[1]) * resource.getpagesize()  # the resident set with PyTorch loaded, before any network
 
 
 class U(nn.Module):
@@ -189,6 +192,7 @@ def measure(name, args):
                 "samples_per_second": batch / step,
                 "step_seconds": step,
                 "step_cpu_seconds": (time.process_time() - cpu) / steps,
+                "start_bytes": START,
                 "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }
         ),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -61,6 +62,7 @@ type trainSpeed struct {
 	StepSeconds      repair.Number `json:"step_seconds"`     // by the clock
 	StepCPUSeconds   repair.Number `json:"step_cpu_seconds"` // of the process on all cores, user and system
 	GFLOPS           repair.Number `json:"gflops"`           // of matrix products and convolutions, per second
+	CancelSeconds    repair.Number `json:"cancel_seconds"`   // longest of a few waits from a cancel to the return of a training
 	PeakBytes        int64         `json:"peak_bytes"`       // largest resident set of the process so far: its own where it trains one network
 	StartBytes       int64         `json:"start_bytes"`      // resident set of the process when the command began
 }
@@ -131,7 +133,7 @@ func runBenchTrain(c *cli.Context) error {
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if !c.Bool("json") {
 		fmt.Fprintf(c.App.Writer, "device %s, matrix products at %.1f GFLOP/s\n", r.Device, rate/1e9)
-		fmt.Fprintln(w, "network\tbatch\tweights\tsamples/s\tms/step\tCPU ms/step\tGFLOP/s\tof the rate\tpeak MiB\t")
+		fmt.Fprintln(w, "network\tbatch\tweights\tsamples/s\tms/step\tCPU ms/step\tGFLOP/s\tof the rate\tpeak MiB\tcancel ms\t")
 	}
 	for _, n := range chosen {
 		s, err := n.measure(c.Context, dev, c.Duration("time"))
@@ -140,8 +142,8 @@ func runBenchTrain(c *cli.Context) error {
 		}
 		s.StartBytes = start
 		r.Networks = append(r.Networks, s)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.4g\t%.4g\t%.1f\t%.0f %%\t%d\t\n", s.Network, s.Batch, s.Parameters, s.SamplesPerSecond, 1e3*s.StepSeconds,
-			1e3*s.StepCPUSeconds, s.GFLOPS, 100*s.GFLOPS/r.MatMulGFLOPS, s.PeakBytes>>20)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.4g\t%.4g\t%.1f\t%.0f %%\t%d\t%.1f\t\n", s.Network, s.Batch, s.Parameters, s.SamplesPerSecond, 1e3*s.StepSeconds,
+			1e3*s.StepCPUSeconds, s.GFLOPS, 100*s.GFLOPS/r.MatMulGFLOPS, s.PeakBytes>>20, 1e3*s.CancelSeconds)
 	}
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, r)
@@ -196,6 +198,11 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 	step := time.Since(start).Seconds() / float64(steps)
 	s := trainSpeed{Network: n.name, Batch: n.batch, SamplesPerSecond: repair.Number(float64(n.batch) / step), StepSeconds: repair.Number(step),
 		StepCPUSeconds: repair.Number((processTime() - cpu).Seconds() / float64(steps)), GFLOPS: repair.Number(t.StepMatrixFlops() / step / 1e9), PeakBytes: peakMemory()}
+	wait, err := cancelWait(ctx, t, time.Duration(step*float64(time.Second)))
+	if err != nil {
+		return trainSpeed{}, err
+	}
+	s.CancelSeconds = repair.Number(wait.Seconds())
 	m, err := n.build(n.name)
 	if err != nil {
 		return trainSpeed{}, err
@@ -210,6 +217,28 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 		}
 	}
 	return s, nil
+}
+
+// cancelWait is the longest of a few waits for a training to return that was cancelled at different places of a step.
+func cancelWait(ctx context.Context, t *train.Trainer, step time.Duration) (time.Duration, error) {
+	const times = 4
+	longest := time.Duration(0)
+	for i := range times {
+		stopped, cancel := context.WithCancel(ctx)
+		var at time.Time
+		timer := time.AfterFunc(step*time.Duration(times+1+2*i)/(2*times), func() { at = time.Now(); cancel() })
+		var err error
+		for err == nil { // epochs may be shorter than that
+			err = t.Epoch(stopped)
+		}
+		timer.Stop()
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			cancel()
+			return 0, err
+		}
+		longest = max(longest, time.Since(at))
+	}
+	return longest, nil
 }
 
 // data makes rows of random inputs for a model, uniform in [0, 1) or random words, and random classes.
