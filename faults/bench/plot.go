@@ -119,8 +119,8 @@ func (r Results) plotBudget() []byte {
 		})
 	}
 	c := svg.NewCanvas(max(760, int(svg.Left+svg.Right)+legendWidth*len(all)), 440, "Best so far against budget")
-	x := svg.Scale{0, most, svg.Left, float64(c.Width) - svg.Right}
-	y := svg.Scale{0, 1, float64(c.Height) - svg.Bottom, svg.Top}
+	x := svg.Scale{From: 0, To: most, Start: svg.Left, End: float64(c.Width) - svg.Right}
+	y := svg.Scale{From: 0, To: 1, Start: float64(c.Height) - svg.Bottom, End: svg.Top}
 	var names []string
 	for _, s := range all {
 		names = append(names, s.String())
