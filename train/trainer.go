@@ -245,9 +245,10 @@ func (t *Trainer) judge(ctx context.Context) error {
 
 // Evaluation is how a model does on some rows, in inference form.
 type Evaluation struct {
-	Score     float64 // the recipe's metric; its worst value when an output is not finite
-	Loss      float64 // mean of the samples' losses, without regularisers
-	NonFinite int     // number of output values that are NaN or infinite
+	Score     float64   // the recipe's metric; its worst value when an output is not finite
+	Loss      float64   // mean of the samples' losses, without regularisers
+	NonFinite int       // number of output values that are NaN or infinite
+	Without   []float64 // scores without each group of rows, of EvaluateGroups
 }
 
 // Evaluate runs the model on rows of the data set.
@@ -259,6 +260,51 @@ func (t *Trainer) Evaluate(ctx context.Context, rows []int32) (Evaluation, error
 	if err != nil {
 		return Evaluation{}, err
 	}
+	return t.evaluation(outs, rows)
+}
+
+// EvaluateGroups is Evaluate with the score without each of n groups of the rows, for a jackknife over rows: Evaluation.Without. Row i is in
+// group i mod n; more groups than rows are as many as rows. A single row has no groups.
+func (t *Trainer) EvaluateGroups(ctx context.Context, rows []int32, n int) (Evaluation, error) {
+	ev := Evaluation{Score: math.NaN(), Loss: math.NaN()}
+	if len(rows) == 0 {
+		return ev, nil
+	}
+	outs, err := t.evalRun(ctx, rows)
+	if err != nil {
+		return ev, err
+	}
+	if ev, err = t.evaluation(outs, rows); err != nil || len(rows) < 2 {
+		return ev, err
+	}
+	n = min(n, len(rows))
+	rest, some := make([][]float64, len(outs)), make([]int32, 0, len(rows))
+	for g := range n {
+		some = some[:0]
+		for k := range outs {
+			rest[k] = rest[k][:0]
+		}
+		for i, row := range rows {
+			if i%n == g {
+				continue
+			}
+			some = append(some, row)
+			for k, o := range outs {
+				size := len(o) / len(rows)
+				rest[k] = append(rest[k], o[i*size:(i+1)*size]...)
+			}
+		}
+		part, err := t.evaluation(rest, some)
+		if err != nil {
+			return ev, err
+		}
+		ev.Without = append(ev.Without, part.Score)
+	}
+	return ev, nil
+}
+
+// evaluation scores what the evaluation function gave for rows: losses first, then an output for each target.
+func (t *Trainer) evaluation(outs [][]float64, rows []int32) (Evaluation, error) {
 	var ev Evaluation
 	s := newScorer(t.recipe)
 	for i := range t.plan.targets {

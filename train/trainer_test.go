@@ -239,6 +239,46 @@ func TestTargetEncodingsAreTheSame(t *testing.T) {
 	}
 }
 
+// The score without a group is that of the other rows alone, in any order of rows.
+func TestGroupsAreLeftOut(t *testing.T) {
+	m, r, d := traintest.Export(t, "pytorch_mlp")
+	for _, metric := range []train.Metric{train.Accuracy, train.F1} {
+		r.Metric = metric
+		tr := newTrainer(t, m, r, d, false)
+		rows := d.Train[:23]
+		ev, err := tr.EvaluateGroups(context.Background(), rows, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := tr.Evaluate(context.Background(), rows)
+		if err != nil || whole.Score != ev.Score || whole.Loss != ev.Loss || len(ev.Without) != 4 {
+			t.Fatalf("%s: %+v, %v; without groups %+v", metric, ev, err, whole)
+		}
+		varied := false
+		for g, got := range ev.Without {
+			var rest []int32
+			for i, row := range rows {
+				if i%4 != g {
+					rest = append(rest, row)
+				}
+			}
+			want, err := tr.Evaluate(context.Background(), rest)
+			if err != nil || got != want.Score {
+				t.Errorf("%s without group %d: %v, the other rows have %v, %v", metric, g, got, want.Score, err)
+			}
+			varied = varied || got != ev.Score
+		}
+		if !varied {
+			t.Errorf("%s: all groups have the same score: this shows nothing", metric)
+		}
+		for n, groups := range map[int]int{1: 0, 3: 3} {
+			if ev, err := tr.EvaluateGroups(context.Background(), rows[:n], 20); err != nil || len(ev.Without) != groups {
+				t.Errorf("%s, %d rows: %d groups, %v", metric, n, len(ev.Without), err)
+			}
+		}
+	}
+}
+
 // Labels that preprocessing divides are class indices cut towards zero to the sparse loss, and numbers that only their equal matches to the
 // accuracy. Keras 3 on TensorFlow does the same: of the labels 0, 1, 2, 9, 5, 0 divided by 255 its loss is that of class 0 in every row
 // (2.5871 beside 2.4646 undivided), and its accuracy counts predictions of class 0 in rows 0 and 5 alone.

@@ -76,8 +76,8 @@ type jobResult struct {
 	Metric   train.Metric   `json:"metric,omitempty"`
 	Faulty   *repair.Number `json:"faulty,omitempty"`   // mean on the hold-out rows
 	Repaired *repair.Number `json:"repaired,omitempty"` // of the best patch, proven or not; absent without one
-	P        *repair.Number `json:"p,omitempty"`
-	Words    []string       `json:"words,omitempty"` // the patch in English
+	P        *repair.Number `json:"p,omitempty"`        // study.Report.Claim
+	Words    []string       `json:"words,omitempty"`    // the patch in English
 	Trials   int            `json:"trials,omitempty"`
 	CostX    *repair.Number `json:"cost_x,omitempty"` // of the search, in trainings of the faulty subject
 	Seconds  float64        `json:"seconds,omitempty"`
@@ -363,7 +363,8 @@ func reported(name string, r study.Report) jobResult {
 	x := jobResult{Name: name, Outcome: outcome(r.Verdict), Metric: r.Metric, Faulty: &r.Faulty.Mean, Words: r.Words, Trials: r.Trials,
 		CostX: &r.CostX, Seconds: r.Seconds, Reason: r.Reason}
 	if len(r.Patch) > 0 {
-		x.Repaired, x.P = &r.Repaired.Mean, &r.P
+		p := repair.Number(r.Claim())
+		x.Repaired, x.P = &r.Repaired.Mean, &p
 	}
 	return x
 }

@@ -204,8 +204,8 @@ func writeRepair(out string, r study.Report) error {
 func printReport(c *cli.Context, out string, r study.Report) {
 	w := c.App.Writer
 	if r.Verdict == study.Repaired {
-		fmt.Fprintf(w, "repaired: %s on hold-out rows %.4g -> %.4g (p = %.3g over %d pairs of seeds, A12 = %.2f)\n", r.Metric,
-			float64(r.Faulty.Mean), float64(r.Repaired.Mean), float64(r.P), len(r.Seeds), float64(r.A12))
+		fmt.Fprintf(w, "repaired: %s on hold-out rows %.4g -> %.4g (p = %.3g over %d pairs of seeds, %.2g over rows, A12 = %.2f)\n", r.Metric,
+			float64(r.Faulty.Mean), float64(r.Repaired.Mean), float64(r.P), len(r.Seeds), float64(r.Rows.P), float64(r.A12))
 	} else {
 		fmt.Fprintf(w, "no repair: %s (%s on hold-out rows: faulty %.4g, best patch %.4g)\n", r.Reason, r.Metric, float64(r.Faulty.Mean), float64(r.Repaired.Mean))
 	}

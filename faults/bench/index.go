@@ -74,7 +74,7 @@ type Search struct {
 	// Of the strict verdict.
 	Faulty   []repair.Number `json:"verdict_faulty,omitempty"`
 	Repaired []repair.Number `json:"verdict_repaired,omitempty"`
-	P        repair.Number   `json:"p"` // before the correction; 1 without a verdict
+	P        repair.Number   `json:"p"` // study.Report.Claim, before the correction; 1 without a verdict
 	A12      repair.Number   `json:"a12"`
 	Interval *study.Interval `json:"interval,omitempty"`
 	Reason   string          `json:"reason,omitempty"`

@@ -291,7 +291,7 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 			out.Patch, out.Score = b.Patch, *b.Holdout
 		}
 	} else {
-		out.Patch, out.P, out.A12, out.Interval, out.Reason = report.Patch, report.P, report.A12, report.Interval, report.Reason
+		out.Patch, out.P, out.A12, out.Interval, out.Reason = report.Patch, repair.Number(report.Claim()), report.A12, report.Interval, report.Reason
 		out.Faulty, out.Repaired = report.Faulty.Values, report.Repaired.Values
 		if len(out.Repaired) > 0 {
 			out.Score = report.Repaired.Mean

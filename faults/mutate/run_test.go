@@ -77,6 +77,10 @@ func (t *fakeTraining) Evaluate(_ context.Context, rows []int32) (train.Evaluati
 	return train.Evaluation{Score: score}, nil
 }
 
+func (t *fakeTraining) EvaluateGroups(ctx context.Context, rows []int32, _ int) (train.Evaluation, error) {
+	return t.Evaluate(ctx, rows)
+}
+
 func fakeConfig(t *testing.T, w *fakeWorld, ids string) Config {
 	t.Helper()
 	s := subject(t, "keras_mlp")

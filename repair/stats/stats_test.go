@@ -42,6 +42,11 @@ type golden struct {
 		X, Y                     []float64
 		Coefficient, Error, Z, P float64
 	}
+	Jackknife []struct {
+		Name            string
+		Estimate, SE, P float64
+		Without         []float64
+	}
 }
 
 func readGolden(t *testing.T) golden {

@@ -35,6 +35,7 @@ type fakeWorld struct {
 	kill                     func() // called before every step
 	damage                   float64
 	scored                   map[int32]bool // first row of all rows that were scored
+	uneven                   float64        // how much more the score is without every other group of rows, as a share
 }
 
 type fakeCheckpoint struct {
@@ -140,6 +141,15 @@ func (t *fakeTraining) Evaluate(_ context.Context, rows []int32) (train.Evaluati
 		return train.Evaluation{Score: 0, NonFinite: len(rows)}, nil
 	}
 	return train.Evaluation{Score: t.at(float64(t.steps) / float64(t.StepsPerEpoch()))}, nil
+}
+
+// EvaluateGroups has the same score without any group, but for the world's unevenness.
+func (t *fakeTraining) EvaluateGroups(ctx context.Context, rows []int32, n int) (train.Evaluation, error) {
+	ev, err := t.Evaluate(ctx, rows)
+	for g := range n {
+		ev.Without = append(ev.Without, ev.Score*(1+t.w.uneven*float64(g%2)))
+	}
+	return ev, err
 }
 
 func (t *fakeTraining) Checkpoint() (Checkpoint, error) {

@@ -10,7 +10,7 @@ import (
 )
 
 // journalVersion changes when lines are written or techniques ask differently, so that an old journal is refused and not misread.
-const journalVersion = 2
+const journalVersion = 3
 
 // header is the first line of a journal: everything that decides what the following lines say.
 type header struct {
@@ -46,6 +46,7 @@ type runLine struct {
 	Cause   string          `json:"cause,omitempty"`
 	Search  repair.Number   `json:"search"`
 	Holdout *repair.Number  `json:"holdout,omitempty"` // verdict only
+	Without []repair.Number `json:"without,omitempty"` // the same without each of rowGroups groups of rows
 	Cost    repair.Number   `json:"cost"`
 	Seconds float64         `json:"seconds"`
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"netmend/data"
 	"netmend/repair"
 	"netmend/repair/technique"
 	"netmend/train"
@@ -268,6 +269,62 @@ func TestNoRepair(t *testing.T) {
 	}
 	if err := s.compare(&r, []float64{math.Inf(1), 5, 5, 5, 5}, []float64{1, 1, 1, 1, 1}); err != nil || r.Verdict != Repaired {
 		t.Errorf("a diverged faulty training: %+v, %v", r, err)
+	}
+}
+
+// A gain that comes from a few hold-out rows comes with every seed, and is not a repair.
+func TestGainOfAFewRows(t *testing.T) {
+	w := &fakeWorld{}
+	c := config(t, w)
+	if r := mustRun(t, c); r.Verdict != Repaired || r.Rows == nil || r.Rows.P > 1e-9 || r.Rows.Groups != 20 {
+		t.Fatalf("an even gain: %+v, rows %+v", r, r.Rows)
+	}
+	w.uneven = 20
+	c.Journal = filepath.Join(t.TempDir(), "j")
+	r := mustRun(t, c)
+	if r.Verdict != NoRepair || r.P >= 0.05 || r.Rows == nil || !(r.Rows.P > 0.05) || r.Claim() != float64(r.Rows.P) || r.Model != nil ||
+		!strings.Contains(r.Reason, "too little for the number of rows") {
+		t.Errorf("an uneven gain: %+v, rows %+v", r, r.Rows)
+	}
+	want, _ := json.Marshal(r)
+	c.Resume = true
+	if got, _ := json.Marshal(mustRun(t, c)); !bytes.Equal(got, want) {
+		t.Errorf("resumed %s, want %s", got, want)
+	}
+}
+
+func TestRowTest(t *testing.T) {
+	num := func(v ...float64) (out []repair.Number) {
+		for _, x := range v {
+			out = append(out, repair.Number(x))
+		}
+		return out
+	}
+	run := func(holdout float64, without ...float64) runLine {
+		h := repair.Number(holdout)
+		return runLine{Holdout: &h, Without: num(without...)}
+	}
+	s := &session{Config: Config{Subject: repair.Subject{Recipe: train.Recipe{Metric: train.MAE}, Data: data.Splits{Holdout: []int32{1, 2, 3}}}}}
+	inf := math.Inf(1)
+	for _, c := range []struct {
+		name  string
+		pairs [][2]runLine
+		p     float64
+	}{
+		{"a pair: gains 1, 2 and 3 without a group", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}}, 0.11270166537925833}, // t = sqrt(3), 2 degrees
+		{"two pairs with that mean", [][2]runLine{{run(5, 4, 4, 4), run(3, 3, 3, 3)}, {run(5, 4, 6, 8), run(3, 3, 3, 3)}}, 0.11270166537925833},
+		{"a faulty training that diverged beside them", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(inf), run(3, 3, 3, 3)}}, 0.11270166537925833},
+		{"faulty trainings diverge always", [][2]runLine{{run(inf), run(3, 3, 3, 3)}, {run(inf), run(3, 3, 3, 3)}}, 0},
+		{"both do", [][2]runLine{{run(inf), run(inf)}}, 1},
+	} {
+		got, err := s.rowTest(c.pairs)
+		if err != nil || math.Abs(float64(got.P)-c.p) > 1e-9 {
+			t.Errorf("%s: %+v, %v; want p %v", c.name, got, err, c.p)
+		}
+	}
+	s.Subject.Data.Holdout = []int32{1}
+	if got, err := s.rowTest([][2]runLine{{run(5), run(3)}}); err != nil || got.P != 1 {
+		t.Errorf("one hold-out row proves nothing: %+v, %v", got, err)
 	}
 }
 

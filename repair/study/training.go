@@ -17,6 +17,7 @@ type Training interface {
 	Advance(ctx context.Context, steps int) (done bool, err error)
 	Fit(ctx context.Context, epochs int) (train.Outcome, error)
 	Evaluate(ctx context.Context, rows []int32) (train.Evaluation, error)
+	EvaluateGroups(ctx context.Context, rows []int32, n int) (train.Evaluation, error)
 	Trace() *train.Trace
 	Outcome() train.Outcome
 	EpochsDone() int

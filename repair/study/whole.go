@@ -92,8 +92,13 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 		return bad(err)
 	}
 	if r.Holdout != nil {
-		if *r.Holdout, err = Score(ctx, tr, s.metric(), base.Data.Holdout); err != nil {
+		ev, err := tr.EvaluateGroups(ctx, base.Data.Holdout, rowGroups)
+		if err != nil {
 			return bad(err)
+		}
+		*r.Holdout = scoreOf(ev, s.metric())
+		for _, v := range ev.Without {
+			r.Without = append(r.Without, repair.Number(v))
 		}
 	}
 	if keep != nil {
@@ -108,10 +113,14 @@ func Score(ctx context.Context, tr Training, m train.Metric, rows []int32) (repa
 	if err != nil {
 		return 0, err
 	}
+	return scoreOf(ev, m), nil
+}
+
+func scoreOf(ev train.Evaluation, m train.Metric) repair.Number {
 	if ev.NonFinite > 0 || math.IsNaN(ev.Score) || math.IsInf(ev.Score, 0) {
-		return repair.Number(m.Worst()), nil
+		return repair.Number(m.Worst())
 	}
-	return repair.Number(ev.Score), nil
+	return repair.Number(ev.Score)
 }
 
 // crown keeps a trained model when its search score is the best so far: the model that is written is not chosen by the hold-out rows.
