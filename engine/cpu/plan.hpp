@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <omp.h>
 #include <string>
 #include <thread>
 #include <vector>
@@ -179,8 +180,10 @@ struct nm_plan {
 	void *take(size_t bytes, bool permanent);
 };
 
-// guard keeps exceptions on this side of the border to Go.
+// guard keeps exceptions on this side of the border to Go. oneDNN lays a primitive out for as many threads as the thread that makes it may have:
+// one. Go may have moved to another thread since the last call.
 template <class F> void guard(nm_plan *p, F &&f) {
+	omp_set_num_threads(1);
 	try {
 		f();
 	} catch (const std::bad_alloc &) {
