@@ -15,7 +15,7 @@ package cpu
 
 // Precisions are what Options.Precision may be. With bf16 the factors of convolutions, of their gradients and of single matrix products of
 // more than 16,384 multiply-adds are rounded to bfloat16 (8 significant bits, float32's range) as they are read, but for convolutions that sum
-// over an odd number of channels and for the products with a recurrent layer's states; products are exact, sums and everything else, the weights and their updates above all, stay in float32.
+// over an odd number of channels, the gradients of weights of an odd number of input channels, and the products with a recurrent layer's states; products are exact, sums and everything else, the weights and their updates above all, stay in float32.
 // Numbers below 2^-126 count as zero. It needs a processor with AVX-512 BF16 or AMX.
 var Precisions = []string{"float32", "bf16"}
 

@@ -82,16 +82,18 @@ void nm_gather(nm_plan *p, const void *x, const int32_t *i, void *y, int64_t out
 	});
 }
 
-// Every element of dx is added to in the order of the indices: threads share out the outer axis only.
+// Every element of dx is added to in the order of the indices: threads share out the rows of dx, and each looks through all indices for its own.
 void nm_gather_grad(nm_plan *p, const float *dy, const int32_t *i, float *dx, int64_t outer, int64_t length, int64_t inner, int64_t count) {
 	nm_fill(p, dx, outer * length * inner, 0);
 	step(p, [=, add = nm::kernels().axpy](const Run &r) {
-		nm::parallel(r, outer, double(count) * (5 + 0.3 * double(inner)), 1, [&](int64_t lo, int64_t hi) {
-			for (int64_t o = lo; o < hi; o++)
+		nm::parallel(r, outer * length, double(count) * (5 + 0.3 * double(inner)) / double(std::max<int64_t>(1, length)), 1, [&](int64_t lo, int64_t hi) {
+			for (int64_t o = lo / length; o * length < hi; o++) {
+				const int64_t least = std::max<int64_t>(0, lo - o * length), end = std::min(length, hi - o * length);
 				for (int64_t j = 0; j < count; j++) {
 					const int64_t k = index(i[j], length);
-					if (k >= 0) add(dx + (o * length + k) * inner, dy + (o * count + j) * inner, inner, 1.0f);
+					if (k >= least && k < end) add(dx + (o * length + k) * inner, dy + (o * count + j) * inner, inner, 1.0f);
 				}
+			}
 		});
 	});
 }
