@@ -168,3 +168,30 @@ func TestPairsAndBudgets(t *testing.T) {
 		}
 	}
 }
+
+// A faulty training that diverges is left out of the strict protocol's means, which makes the faulty subject look better than it is, and is the
+// worst to A12; the published protocol keeps it.
+func TestDivergedTrainingsOfAValue(t *testing.T) {
+	list, err := faults.Select("U1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := list[0]
+	done := map[string]Line{}
+	c := Config{Entries: []Entry{{Fault: f}}, Repeats: 3}
+	for k, scores := range map[string][]float64{faultyVariant: {0.3, math.Inf(1), 0.5}, fixedVariant: {0.1, 0.2, 0.3}} {
+		for i, v := range scores {
+			done[c.name(task{entry: 0, variant: k, repeat: i})] = Line{Value: &Value{Search: repair.Number(v), Holdout: repair.Number(v)}}
+		}
+	}
+	c.Protocol = faults.StrictProtocol
+	v := c.valueRow(0, done)
+	// d: (0.4 - 0.2) over the pooled deviation sqrt((0.02 + 0.02) / 3).
+	if v.Faulty.Mean != 0.4 || v.FaultySearch != 0.4 || math.Abs(v.Distance-0.2/math.Sqrt(0.04/3)) > 1e-12 || math.Abs(v.A12-8.5/9) > 1e-12 {
+		t.Errorf("strict: %+v", v)
+	}
+	c.Protocol = faults.PublishedProtocol
+	if v := c.valueRow(0, done); !math.IsInf(v.Faulty.Mean, 1) {
+		t.Errorf("published: %+v", v)
+	}
+}

@@ -35,10 +35,10 @@ func sampleOf(v []float64) Sample {
 // ValueRow compares a fault's own values with the published ones.
 type ValueRow struct {
 	Fault         faults.Fault
-	Faulty, Fixed Sample // hold-out rows
+	Faulty, Fixed Sample // hold-out rows; under the strict protocol, this and the next two are of the finite scores
 	// Search are the means on the search rows.
 	FaultySearch, FixedSearch float64
-	Distance                  float64 // Cohen's d between faulty and fixed, positive where fixed is better; NaN where a score is not finite
+	Distance                  float64 // Cohen's d between faulty and fixed, positive where fixed is better
 	A12                       float64 // Vargha and Delaney's, fixed against faulty; NaN without runs
 	// Off are the differences to the published means in our standard deviations; NaN where ours is 0 or not known.
 	FaultyOff, FixedOff float64
@@ -157,6 +157,11 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 		}
 	}
 	v.faulty, v.fixed = hold[0], hold[1]
+	if c.Protocol == faults.StrictProtocol {
+		for k := range hold {
+			hold[k], search[k] = finiteOf(hold[k]), finiteOf(search[k])
+		}
+	}
 	v.Faulty, v.Fixed = sampleOf(hold[0]), sampleOf(hold[1])
 	v.FaultySearch, v.FixedSearch = stats.Mean(search[0]), stats.Mean(search[1])
 	v.Distance = stats.CohenD(hold[1], hold[0]) * float64(c.direction(f))
@@ -170,6 +175,16 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 	v.FaultyOff = off(v.Faulty, f.Published.Faulty)
 	v.FixedOff = off(v.Fixed, f.Published.Fixed)
 	return v
+}
+
+// finiteOf leaves out the scores that are not finite; all of them where none is. A training that diverges is worse than any that does not: without
+// it the faulty subject looks better than it is, and neither a difference nor an improvement rate looks larger.
+func finiteOf(v []float64) []float64 {
+	rest := slices.DeleteFunc(slices.Clone(v), func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+	if len(rest) == 0 {
+		return v
+	}
+	return rest
 }
 
 func off(s Sample, published float64) float64 {

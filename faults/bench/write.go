@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -223,7 +222,7 @@ func (r Results) valueTable(w *strings.Builder) {
 
 // liteTable has the subsets in place of the published values, which are of other trainings.
 func (r Results) liteTable(w *strings.Builder) {
-	w.WriteString("\n## Faulty and fixed\n\nRows of the two parts of the data set; epochs and batch size, faulty → fixed where the fix changes them. Mean ± standard deviation on the hold-out rows; d is Cohen's d between fixed and faulty, A12 the share of pairs of which the fixed is better. Scores that are not finite are left out of the means; then there is no d.\n\n")
+	w.WriteString("\n## Faulty and fixed\n\nRows of the two parts of the data set; epochs and batch size, faulty → fixed where the fix changes them. Mean ± standard deviation on the hold-out rows; d is Cohen's d between fixed and faulty, A12 the share of pairs of which the fixed is better. Scores that are not finite are left out of means and d; A12 has them as the worst.\n\n")
 	w.WriteString("| fault | metric | training rows | test rows | epochs | batch | faulty | fixed | d | A12 |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	change := func(faulty, fixed int) string {
 		if faulty == fixed {
@@ -240,11 +239,11 @@ func (r Results) liteTable(w *strings.Builder) {
 
 // finite is the mean of the scores that are finite, and how many are not.
 func finite(f faults.Fault, v []float64) string {
-	rest := slices.DeleteFunc(slices.Clone(v), func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
-	if len(rest) == len(v) {
+	n := len(v) - len(finiteOf(v))
+	if n == 0 {
 		return pm(f, sampleOf(v))
 	}
-	return fmt.Sprintf("%s, %d of %d not finite", pm(f, sampleOf(rest)), len(v)-len(rest), len(v))
+	return fmt.Sprintf("%s, %d of %d not finite", pm(f, sampleOf(finiteOf(v))), n, len(v))
 }
 
 func (r Results) summaryTable(w *strings.Builder) {
