@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"faults":            {"models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},
 	"faults/eyes":       {"data"},
 	"faults/dataset":    {"faults/eyes", "data"},
+	"faults/suspicion":  {"faults", "faults/dataset", "faults/mutate", "repair", "repair/diagnose", "repair/operators", "repair/study", "train", "engine"},
 	"faults/bench":      {"faults", "faults/dataset", "models", "repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "repair/study", "train", "data", "onnx", "engine"},
 	"faults/bench/svg":  {},
 	"cmd":               {"*"},

@@ -12,6 +12,7 @@ import (
 
 	"netmend/faults"
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/repair/operators"
 	"netmend/repair/study"
 	"netmend/repair/technique"
@@ -269,7 +270,7 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 	out := &Search{Chosen: -1, P: 1, A12: 0.5, Score: repair.Number(math.NaN()), Space: x.space}
 	spent := 0.0
 	c := study.Config{Subject: x.c.Faulty, Operators: operators.All(), Technique: t.technique, Budget: budget, Seed: seed, Start: w.Start, Device: w.Device,
-		Journal: journal, Resume: there, MinEpochs: x.c.MinEpochs, Seeds: max(1, r.pairs)}
+		Journal: journal, Resume: there, MinEpochs: x.c.MinEpochs, Seeds: max(1, r.pairs), Suspicion: suspicion(r.Entries[t.entry].Fault)}
 	if r.Protocol == faults.PublishedProtocol {
 		c.SearchOnly, c.Keys = true, x.c.Keys
 	}
@@ -301,6 +302,12 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 	faulty.Data.Holdout = nil
 	out.Words = operators.All().Words(faulty, out.Patch)
 	return out, nil
+}
+
+// suspicion is the table of suspicion for a fault: what was learned from mutants of the fault's own network is left out, or a search would have seen
+// the network healthy.
+func suspicion(f faults.Fault) *diagnose.Table {
+	return diagnose.NewTable(diagnose.Learned().Without(f.Network), diagnose.DefaultSettings)
 }
 
 func trialOf(t technique.Trial, holdout, spent, chance float64, m train.Metric) Trial {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"netmend/engine/cpu"
 	"netmend/engine/reference"
 	"netmend/faults"
+	"netmend/repair/diagnose"
 	"netmend/repair/study"
 )
 
@@ -245,5 +247,19 @@ func TestStrict(t *testing.T) {
 				t.Fatalf("%s: trial %d was scored on the test rows", l.Name, x.ID)
 			}
 		}
+	}
+}
+
+// A fault is searched with a table that has not seen its network healthy; the table of a network that was not learned from is the shipped one.
+func TestSuspicionLeavesTheFamilyOut(t *testing.T) {
+	families := diagnose.Learned().Families()
+	for _, f := range faults.All() {
+		without := diagnose.NewTable(diagnose.Learned().Without(f.Network), diagnose.DefaultSettings)
+		if got := suspicion(f).ID(); got != without.ID() || slices.Contains(families, f.Network) != (got != diagnose.Shipped().ID()) {
+			t.Errorf("%s: table %s", f.ID, got)
+		}
+	}
+	if got := suspicion(faults.Fault{Network: "L1"}).ID(); got != diagnose.Shipped().ID() {
+		t.Errorf("a network of no family: table %s", got)
 	}
 }

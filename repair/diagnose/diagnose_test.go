@@ -60,6 +60,7 @@ func TestStaticRules(t *testing.T) {
 			return s
 		}
 	}
+	rules := diagnose.NewTable(diagnose.Counts{}, diagnose.Settings{Rule: 1, Value: 1})
 	for _, c := range []struct {
 		name, export string
 		fault        func(*testing.T, repair.Subject) repair.Subject
@@ -123,9 +124,14 @@ func TestStaticRules(t *testing.T) {
 			if key.Target == "" {
 				key.Target = "recipe"
 			}
-			plain, now := diagnose.Suspicion(nil, fspace)[key], diagnose.Suspicion(after, fspace)[key]
+			plain, now := rules.Suspicion(nil, fspace)[key], rules.Suspicion(after, fspace)[key]
 			if !(now.Weight >= plain.Weight+4) {
 				t.Errorf("%v is suspected %v, without evidence %v", key, now.Weight, plain.Weight)
+			}
+			// What was learned may hold evidence for less telling, and for no less than nothing.
+			plain, now = diagnose.Suspicion(nil, fspace)[key], diagnose.Suspicion(after, fspace)[key]
+			if !(now.Weight >= plain.Weight+1) {
+				t.Errorf("%v is suspected %v, without evidence %v, by what was learned", key, now.Weight, plain.Weight)
 			}
 		})
 	}

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -130,30 +129,16 @@ var unrepairable = []Kind{MetricBlind, MajorityGuess, UselessBias, NonFiniteData
 // preferFactor is how much more a value counts that a rule names.
 const preferFactor = 6
 
-// Suspicion turns evidence into weights of the slots of a space: the operator's prior, plus the weight of the strongest evidence of each kind that
-// points at the slot. Slots that no evidence points at keep their prior, so that nothing is ruled out.
+// Suspicion turns evidence into weights of the slots of a space by the shipped table, see [Table.Suspicion].
 func Suspicion(symptoms []Symptom, space repair.Space) map[repair.Key]Suspect {
+	return Shipped().Suspicion(symptoms, space)
+}
+
+// Suspicion turns evidence into weights of the slots of a space. Slots that no evidence points at keep their prior.
+func (t *Table) Suspicion(symptoms []Symptom, space repair.Space) map[repair.Key]Suspect {
 	out := make(map[repair.Key]Suspect, len(space))
-	outputs := outputTargets(symptoms)
-	for _, x := range space {
-		w, ok := priors[x.Operator]
-		if !ok {
-			w = 0.5
-		}
-		s := Suspect{Weight: w, Prefer: map[repair.Value]float64{}}
-		hits := byRule(symptoms, x, outputs)
-		for _, kind := range slices.Sorted(maps.Keys(hits)) { // sums of floats depend on their order
-			for _, r := range hits[kind] {
-				s.Weight += r.weight
-				for _, word := range r.prefer {
-					if v, ok := valueOf(x.Domain, word); ok {
-						s.Prefer[v] = preferFactor
-					}
-				}
-			}
-			s.hint(kind, x, symptoms)
-		}
-		out[x.Key()] = s
+	for _, r := range t.weigh(symptoms, space) {
+		out[r.Key()] = r.Suspect
 	}
 	return out
 }
@@ -199,42 +184,66 @@ type Ranking struct {
 	Values []repair.Value // that are expected to help, the most promising first; none: any may
 }
 
-// Rank lists the slots that evidence points at, the most suspected first.
+// Rank lists the slots that evidence points at, the most suspected first, by the shipped table.
 func Rank(symptoms []Symptom, space repair.Space) []Ranking {
-	suspects, outputs := Suspicion(symptoms, space), outputTargets(symptoms)
-	var all []Ranking
-	for _, x := range space {
-		r := Ranking{Slot: x, Suspect: suspects[x.Key()]}
+	return Shipped().Rank(symptoms, space)
+}
+
+// Rank lists the slots that evidence points at, the most suspected first.
+func (t *Table) Rank(symptoms []Symptom, space repair.Space) []Ranking {
+	all := slices.DeleteFunc(t.weigh(symptoms, space), func(r Ranking) bool { return len(r.Why) == 0 })
+	slices.SortStableFunc(all, func(a, b Ranking) int { return cmp.Compare(b.Weight, a.Weight) })
+	return all
+}
+
+// pointing is how much evidence must raise a weight to be given as a reason: half of what an edit of no particular reputation has.
+const pointing = 0.5
+
+// weigh gives every slot of a space, in its order.
+func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
+	outputs, nodes, of := outputTargets(symptoms), places(symptoms), targets(space)
+	all := make([]Ranking, len(space))
+	sum := 0.0
+	for i, x := range space {
+		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator) * t.habit(x), Prefer: map[repair.Value]float64{}}}
 		votes := map[repair.Value]float64{} // what the rules that name a value weigh
-		for kind, rules := range byRule(symptoms, x, outputs) {
-			if len(rules) > 0 {
-				r.Why = append(r.Why, kind)
+		for _, p := range t.pointers(x, byRule(symptoms, x, outputs), nodes, of[x.Operator]) {
+			if r.Weight += p.raise; p.raise >= pointing {
+				r.Why = append(r.Why, p.kind)
 			}
-			for _, rule := range rules {
+			for _, rule := range p.rules {
 				for _, word := range rule.prefer {
 					if v, ok := valueOf(x.Domain, word); ok {
-						votes[v] = math.Max(votes[v], rule.weight)
+						r.Prefer[v], votes[v] = preferFactor, math.Max(votes[v], rule.weight)
 					}
 				}
 			}
-		}
-		if len(r.Why) == 0 {
-			continue
-		}
-		slices.Sort(r.Why)
-		for v := range r.Prefer {
-			if v != x.Current {
-				r.Values = append(r.Values, v)
+			if len(p.rules) > 0 {
+				r.hint(p.kind, x, symptoms)
 			}
 		}
-		place := func(v repair.Value) int { return slices.Index(x.Domain.Choices, v) }
-		slices.SortFunc(r.Values, func(a, b repair.Value) int {
-			return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(r.Prefer[b], r.Prefer[a]), place(a)-place(b), cmp.Compare(a.Number, b.Number))
-		})
-		all = append(all, r)
+		r.order(votes)
+		all[i] = r
+		sum += r.Weight
 	}
-	slices.SortStableFunc(all, func(a, b Ranking) int { return cmp.Compare(b.Weight, a.Weight) })
+	u := t.settings.Uniform
+	for i := range all {
+		all[i].Weight = (1-u)*all[i].Weight + u*sum/float64(len(all))
+	}
 	return all
+}
+
+// order lists the values that are expected to help.
+func (r *Ranking) order(votes map[repair.Value]float64) {
+	for v := range r.Prefer {
+		if v != r.Current {
+			r.Values = append(r.Values, v)
+		}
+	}
+	place := func(v repair.Value) int { return slices.Index(r.Domain.Choices, v) }
+	slices.SortFunc(r.Values, func(a, b repair.Value) int {
+		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(r.Prefer[b], r.Prefer[a]), place(a)-place(b), cmp.Compare(a.Number, b.Number))
+	})
 }
 
 func valueOf(d repair.Domain, word string) (repair.Value, bool) {

@@ -27,6 +27,8 @@ type header struct {
 	Resamples int       `json:"resamples"`
 	// SearchOnly is left out where it is false, so that journals from before it was there can be resumed.
 	SearchOnly bool `json:"search_only,omitempty"`
+	// Suspicion is the table's ID, where the technique asks it.
+	Suspicion string `json:"suspicion,omitempty"`
 }
 
 // trialLine is a trial of the search.
@@ -123,6 +125,7 @@ func (h header) differs(want header) error {
 		{"seed", h.Seed, want.Seed}, {"device", h.Device, want.Device}, {"cost model", h.Cost, want.Cost},
 		{"number of verdict seeds", h.Seeds, want.Seeds}, {"minimisation budget", h.MinimizeX, want.MinimizeX},
 		{"number of bootstrap resamples", h.Resamples, want.Resamples}, {"search only", h.SearchOnly, want.SearchOnly},
+		{"table of suspicion", h.Suspicion, want.Suspicion},
 	} {
 		if f.have != f.ask {
 			return fmt.Errorf("the journal is of another study: its %s is %v, asked for is %v", f.name, f.have, f.ask)

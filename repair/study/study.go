@@ -38,12 +38,13 @@ type Config struct {
 	Journal   string // path
 	Resume    bool   // go on with the journal that is there
 	// ----
-	Keys            []repair.Key // slots to search; nil: all
-	MinEpochs       int          // see technique.Setup
-	Cost            CostModel    // zero: DefaultCost
-	Seeds           int          // pairs of trainings of the verdict; zero: DefaultSeeds
-	MinimizeTimes   float64      // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
-	CheckpointBytes int          // memory for checkpoints; zero: 1 GiB
+	Keys            []repair.Key    // slots to search; nil: all
+	MinEpochs       int             // see technique.Setup
+	Suspicion       *diagnose.Table // likewise
+	Cost            CostModel       // zero: DefaultCost
+	Seeds           int             // pairs of trainings of the verdict; zero: DefaultSeeds
+	MinimizeTimes   float64         // what minimisation may spend, in faulty trainings; zero: DefaultMinimizeTimes; negative: no minimisation
+	CheckpointBytes int             // memory for checkpoints; zero: 1 GiB
 	// SearchOnly ends the study with the search: there is no minimisation and no verdict. The model of every trial is scored on the hold-out
 	// rows too, for the journal and Progress; the technique does not learn of it. Benchmarks whose protocol has no verdict need that.
 	SearchOnly bool
@@ -195,6 +196,12 @@ func open(c Config) (*session, error) {
 	h := header{Kind: "header", Version: journalVersion, Subject: digest, Technique: c.Technique, Budget: c.Budget.String(), Seed: c.Seed,
 		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples,
 		SearchOnly: c.SearchOnly}
+	if technique.Suspects(c.Technique) {
+		if c.Suspicion == nil {
+			c.Suspicion = diagnose.Shipped()
+		}
+		h.Suspicion = c.Suspicion.ID()
+	}
 	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), best: -1, runs: map[runKey]runLine{}}
 	s.search.Data.Holdout = nil
 	s.static = diagnose.Static(s.search, c.Operators.Space(s.search))
@@ -264,7 +271,7 @@ func SeedFor(seed uint64, part string, i int) uint64 {
 func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 	space := s.Operators.Space(s.search)
 	t, err := technique.New(s.Technique, technique.Setup{Subject: s.search, Space: space, Operators: s.Operators,
-		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys, MinEpochs: s.MinEpochs})
+		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys, MinEpochs: s.MinEpochs, Suspicion: s.Suspicion})
 	if err != nil {
 		return nil, false, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"netmend/data"
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/repair/technique"
 	"netmend/train"
 )
@@ -440,5 +441,23 @@ func TestSearchOnly(t *testing.T) {
 	c.SearchOnly = false
 	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "search only") {
 		t.Errorf("another kind of study went on with the journal: %v", err)
+	}
+}
+
+// A search by another table of suspicion asks differently, so that it is another study; of techniques that do not ask the table it is the same.
+func TestTableOfSuspicionIsPartOfTheStudy(t *testing.T) {
+	rules := diagnose.NewTable(diagnose.Counts{}, diagnose.DefaultSettings)
+	for _, c := range []struct {
+		technique string
+		refused   bool
+	}{{"guided", true}, {"guided-diagnosis", false}, {"random", false}} {
+		cfg := config(t, &fakeWorld{})
+		cfg.Technique, cfg.Budget = c.technique, Budget{Trials: 3}
+		mustRun(t, cfg)
+		cfg.Resume, cfg.Suspicion = true, rules
+		_, err := Run(context.Background(), cfg)
+		if refused := err != nil && strings.Contains(err.Error(), "table of suspicion"); refused != c.refused || err != nil && !refused {
+			t.Errorf("%s: %v", c.technique, err)
+		}
 	}
 }

@@ -118,7 +118,7 @@ func (g *guided) suspect(symptoms []diagnose.Symptom) {
 
 // suspicion of the searched slots.
 func (g *guided) suspicion(symptoms []diagnose.Symptom) map[repair.Key]diagnose.Suspect {
-	out := diagnose.Suspicion(symptoms, g.slots())
+	out := g.setup.suspicion().Suspicion(symptoms, g.slots())
 	if !g.has(Diagnosis) {
 		for k := range out {
 			out[k] = diagnose.Suspect{Weight: 1}

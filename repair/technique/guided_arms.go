@@ -18,7 +18,7 @@ type candidate struct {
 	why    string
 }
 
-// manySuspected is the weight from which a slot counts as pointed at by evidence: above every prior.
+// manySuspected is the weight from which a slot counts as pointed at by evidence: above every prior that was set by hand.
 const manySuspected = 5
 
 // dataOperators edit what the model is fed with.

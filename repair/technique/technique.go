@@ -125,7 +125,17 @@ type Setup struct {
 	Keys []repair.Key
 	// MinEpochs: random search draws fewer epochs than the faulty ones only above this number. Zero: 1; negative: no bound.
 	MinEpochs int
+	// Suspicion says what symptoms point at; nil: the shipped table. Only guided asks it.
+	Suspicion *diagnose.Table
 	without   []Idea // by the technique's name
+}
+
+// suspicion is the table that is asked.
+func (s Setup) suspicion() *diagnose.Table {
+	if s.Suspicion == nil {
+		return diagnose.Shipped()
+	}
+	return s.Suspicion
 }
 
 // rows is the number of samples that scores are measured on.
@@ -171,6 +181,12 @@ func New(name string, s Setup) (Technique, error) {
 		return nil, fmt.Errorf("technique: recipe: %w", err)
 	}
 	return registry[base](s)
+}
+
+// Suspects says whether a technique asks the table of suspicion, so that its trials depend on it.
+func Suspects(name string) bool {
+	base, without, err := Parse(name)
+	return err == nil && base == guidedName && !slices.Contains(without, Diagnosis)
 }
 
 // epochsKey is the slot of the number of epochs.
