@@ -146,6 +146,8 @@ func (g *differ) backward(op *Op, dy TensorID) {
 		for i := range 3 {
 			g.give(op.In[i], d[i])
 		}
+	case BatchNormInfer:
+		g.batchNormInfer(op, dy)
 	case Softmax:
 		g.give(x, g.emit1(Op{Kind: SoftmaxGrad, In: ids(dy, y), Axes: op.Axes}))
 	case LogSoftmax:
@@ -154,6 +156,41 @@ func (g *differ) backward(op *Op, dy TensorID) {
 		g.give(x, g.Dropout(dy, op.Rate, op.Stream))
 	default:
 		g.move(op, dy)
+	}
+}
+
+// batchNormInfer: with r = 1/sqrt(var+ε), y = (x-mean)·r·scale + bias per channel gives dx = dy·r·scale, dscale = Σ dy·(x-mean)·r, dbias = Σ dy,
+// dmean = -Σ dx and dvar = -Σ dx·(x-mean)·r²/2, the sums over all axes but the channels'.
+func (g *differ) batchNormInfer(op *Op, dy TensorID) {
+	x, scale, bias, mean, variance := op.In[0], op.In[1], op.In[2], op.In[3], op.In[4]
+	shape := g.Shape(x)
+	channels, axes := make([]int, len(shape)), []int{}
+	for i := range shape {
+		if channels[i] = 1; i == 1 {
+			channels[i] = shape[i]
+			continue
+		}
+		axes = append(axes, i)
+	}
+	wide := func(v TensorID) TensorID { return g.Reshape(v, channels) }
+	give := func(in, d TensorID) { g.give(in, g.Reduce(Sum, d, false, axes...)) }
+	r := g.Unary(Reciprocal, g.Unary(Sqrt, g.Affine(variance, 1, op.Epsilon)))
+	dx := g.Mul(dy, wide(g.Mul(r, scale)))
+	g.give(x, dx)
+	if g.needs[bias] {
+		give(bias, dy)
+	}
+	if g.needs[scale] || g.needs[variance] {
+		centred := g.Sub(x, wide(mean))
+		if g.needs[scale] {
+			give(scale, g.Mul(dy, g.Mul(centred, wide(r))))
+		}
+		if g.needs[variance] {
+			give(variance, g.Affine(g.Mul(g.Mul(dx, centred), wide(g.Mul(r, r))), -0.5, 0))
+		}
+	}
+	if g.needs[mean] {
+		give(mean, g.Unary(Neg, dx))
 	}
 }
 
