@@ -27,7 +27,7 @@ func Gradients(ctx context.Context, dev engine.Device, m *onnx.Model, r Recipe, 
 		return 0, nil, errors.New("train: no rows to differentiate the loss of")
 	}
 	d.Train, r.BatchSize = rows, len(rows)
-	p, err := newPlan(m, r, d, false)
+	p, err := newPlan(m, r, d, Options{})
 	if err != nil {
 		return 0, nil, err
 	}

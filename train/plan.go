@@ -20,16 +20,23 @@ type plan struct {
 	train     int // functions: a full training step,
 	tail      int // the smaller last step of an epoch (-1 when there is none),
 	eval      int // an evaluation step,
-	probe     int // a training step that changes nothing and gives statistics (-1 when not asked for)
 	coefs     engine.TensorID
 	params    []param
 	inputs    []loaded
 	targets   []target
 	outShapes [][]int // sample shapes of the outputs that have targets
-	layers    []Layer // what the probe's outputs are, without values
-	layerOuts [][2]int
+	probe     probe   // in training form
+	first     probe   // in inference form, with predictions
 	// accumulator is what Adagrad's slots start with.
 	accumulator float64
+}
+
+// probe is a function that changes nothing and gives statistics.
+type probe struct {
+	f      int      // -1: not asked for
+	layers []Layer  // what its outputs are, without values
+	outs   [][2]int // of the layers: places in Result.Outputs, -1 for what is not there
+	preds  []int    // of the predictions, per target
 }
 
 // param is a tensor of weights or running statistics.
@@ -50,7 +57,7 @@ type loaded struct {
 // maxEvalBatch bounds the rows of an evaluation step: enough to keep a device busy, little enough for its memory.
 const maxEvalBatch = 256
 
-func newPlan(m *onnx.Model, r Recipe, d data.Splits, probe bool) (*plan, error) {
+func newPlan(m *onnx.Model, r Recipe, d data.Splits, o Options) (*plan, error) {
 	if err := lower.Check(m); err != nil {
 		return nil, err
 	}
@@ -59,7 +66,7 @@ func newPlan(m *onnx.Model, r Recipe, d data.Splits, probe bool) (*plan, error) 
 		return nil, err
 	}
 	rows := d.Rows()
-	p := &plan{prog: engine.NewProgram(rows), batch: min(r.BatchSize, len(d.Train)), tail: -1, probe: -1}
+	p := &plan{prog: engine.NewProgram(rows), batch: min(r.BatchSize, len(d.Train)), tail: -1, probe: probe{f: -1}, first: probe{f: -1}}
 	p.evalBatch = min(maxEvalBatch, max(1, rows))
 	p.accumulator = r.Optimizer.InitialAccumulator
 	for _, c := range cols {
@@ -74,7 +81,7 @@ func newPlan(m *onnx.Model, r Recipe, d data.Splits, probe bool) (*plan, error) 
 	}
 	p.coefs = p.prog.NewFeed("optimizer coefficients", []int{engine.RuleCoefs})
 	// The evaluation function comes first: it tells the outputs' shapes, which the targets' encoding depends on.
-	if err := p.addFuncs(m, r, d, probe); err != nil {
+	if err := p.addFuncs(m, r, d, o); err != nil {
 		return nil, err
 	}
 	if err := p.prog.Check(); err != nil {
@@ -211,7 +218,7 @@ func defaultInitializer(x lower.Param, all []lower.Param, s Semantics) Initializ
 }
 
 // addFuncs builds the functions.
-func (p *plan) addFuncs(m *onnx.Model, r Recipe, d data.Splits, probe bool) error {
+func (p *plan) addFuncs(m *onnx.Model, r Recipe, d data.Splits, o Options) error {
 	b := p.prog.NewFunc("eval", p.evalBatch)
 	names, match, err := targetNames(m, d)
 	if err != nil {
@@ -257,16 +264,21 @@ func (p *plan) addFuncs(m *onnx.Model, r Recipe, d data.Splits, probe bool) erro
 	}
 	n := len(d.Train)
 	p.eval = len(p.prog.Funcs) - 1
-	if p.train, err = p.addStep("train", p.batch, m, r); err != nil {
+	if p.train, err = p.addStep("train", p.batch, m, r, o.Watch > 0); err != nil {
 		return err
 	}
 	if n%p.batch != 0 {
-		if p.tail, err = p.addStep("train tail", n%p.batch, m, r); err != nil {
+		if p.tail, err = p.addStep("train tail", n%p.batch, m, r, o.Watch > 0); err != nil {
 			return err
 		}
 	}
-	if probe {
-		p.probe, err = p.addProbe(m, r)
+	if o.Probe {
+		if p.probe, err = p.addProbe("probe", m, r, true); err != nil {
+			return err
+		}
+	}
+	if o.Watch > 0 {
+		p.first, err = p.addProbe("first batch", m, r, false)
 	}
 	return err
 }
@@ -365,8 +377,8 @@ func (p *plan) gradients(b *engine.Builder, objective engine.TensorID, clip Grad
 	return grads
 }
 
-// addStep adds a training step: forward, loss, gradients, updates.
-func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe) (int, error) {
+// addStep adds a training step: forward, loss, gradients, updates. It gives the loss, and the predictions where they are asked for.
+func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe, predictions bool) (int, error) {
 	b := p.prog.NewFunc(name, batch)
 	low, err := p.lower(b, m, r, true)
 	if err != nil {
@@ -374,6 +386,11 @@ func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe) (int, er
 	}
 	loss, objective := p.objective(b, low, r)
 	b.Output(loss)
+	for i := range p.targets {
+		if predictions {
+			b.Output(low.Outputs[p.targets[i].name])
+		}
+	}
 	grads := p.gradients(b, objective, r.GradientClip, r.Semantics)
 	b.Label("optimizer")
 	rule := r.Optimizer.rule(r.Semantics)
@@ -393,34 +410,45 @@ func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe) (int, er
 	return len(p.prog.Funcs) - 1, nil
 }
 
-// addProbe adds a function like a training step that updates nothing and gives Moments of weights, gradients and activations.
-func (p *plan) addProbe(m *onnx.Model, r Recipe) (int, error) {
-	b := p.prog.NewFunc("probe", p.batch)
-	low, err := p.lower(b, m, r, true)
+// addProbe adds a function like a training step that updates nothing and gives Moments of weights, gradients and activations; in inference form
+// gradients are clipped as the recipe says, the parameters stand in the order of the nodes that use them, and the predictions are given too.
+func (p *plan) addProbe(name string, m *onnx.Model, r Recipe, training bool) (probe, error) {
+	b := p.prog.NewFunc(name, p.batch)
+	low, err := p.lower(b, m, r, training)
 	if err != nil {
-		return 0, err
+		return probe{}, err
 	}
 	// The probe leaves running statistics alone.
 	f := b.Func()
 	f.Ops = slices.DeleteFunc(f.Ops, func(op engine.Op) bool { return op.Kind == engine.Lerp })
 	_, objective := p.objective(b, low, r)
-	grads := p.gradients(b, objective, GradientClip{}, r.Semantics)
+	clip := GradientClip{}
+	if !training {
+		clip = r.GradientClip
+	}
+	grads := p.gradients(b, objective, clip, r.Semantics)
 	out := func(id engine.TensorID) int {
 		if id == engine.None {
 			return -1
 		}
 		return b.Output(b.Moments(id))
 	}
+	x := probe{f: len(p.prog.Funcs) - 1}
 	i := 0
-	for _, x := range p.params {
-		if x.trained {
-			p.layers = append(p.layers, Layer{Name: x.Name, Kind: "parameter", Op: x.Role.String()})
-			p.layerOuts = append(p.layerOuts, [2]int{out(x.state), out(grads[i])})
+	var places []int // of the nodes that use the parameters
+	for _, q := range p.params {
+		if q.trained {
+			x.layers = append(x.layers, Layer{Name: q.Name, Kind: "parameter", Op: q.Role.String(), Shape: q.Shape})
+			x.outs = append(x.outs, [2]int{out(q.state), out(grads[i])})
+			places = append(places, slices.Index(m.Graph.Nodes, q.Node))
 			i++
 		}
 	}
+	if !training {
+		x.sort(places)
+	}
 	for _, v := range low.Activations {
-		p.layers = append(p.layers, Layer{Name: v.Node, Kind: "activation", Op: v.Op})
+		x.layers = append(x.layers, Layer{Name: v.Node, Kind: "activation", Op: v.Op})
 		// A unit is dead when its largest magnitude over samples and positions is 0.
 		shape := b.Shape(v.ID)
 		unit := b.Unary(engine.Abs, v.ID)
@@ -428,12 +456,49 @@ func (p *plan) addProbe(m *onnx.Model, r Recipe) (int, error) {
 			axes := append([]int{0}, seq(len(shape))[2:]...)
 			unit = b.Reduce(engine.Max, unit, false, axes...)
 		}
-		p.layerOuts = append(p.layerOuts, [2]int{out(v.ID), out(unit)})
+		x.outs = append(x.outs, [2]int{out(v.ID), out(unit)})
+	}
+	for k := range p.targets {
+		if !training {
+			x.preds = append(x.preds, b.Output(low.Outputs[p.targets[k].name]))
+		}
 	}
 	if b.Err() != nil {
-		return 0, fmt.Errorf("train: probe: %w", b.Err())
+		return probe{}, fmt.Errorf("train: %s: %w", name, b.Err())
 	}
-	return len(p.prog.Funcs) - 1, nil
+	return x, nil
+}
+
+// sort orders the parameters by their places.
+func (x *probe) sort(places []int) {
+	order := seq(len(places))
+	slices.SortStableFunc(order, func(a, b int) int { return places[a] - places[b] })
+	layers, outs := slices.Clone(x.layers), slices.Clone(x.outs)
+	for to, from := range order {
+		x.layers[to], x.outs[to] = layers[from], outs[from]
+	}
+}
+
+// read gives the layers with the values of a run.
+func (x *probe) read(outputs [][]float64) []Layer {
+	layers := slices.Clone(x.layers)
+	for i := range layers {
+		take := func(k int) []float64 {
+			if k < 0 {
+				return make([]float64, engine.MomentsLen)
+			}
+			return outputs[k]
+		}
+		at := x.outs[i]
+		l := &layers[i]
+		if l.Kind == "parameter" {
+			l.Weight, l.Gradient = momentsOf(take(at[0])), momentsOf(take(at[1]))
+		} else {
+			l.Output = momentsOf(take(at[0]))
+			l.Dead = take(at[1])[5]
+		}
+	}
+	return layers
 }
 
 // load puts the data set and the initial weights on the device.

@@ -17,6 +17,7 @@ type Snapshot struct {
 	offset   int
 	steps    uint64
 	sum      float64
+	hits     float64
 	outcome  Outcome
 	unjudged bool
 	trace    Trace
@@ -40,7 +41,7 @@ func (s *Snapshot) Bytes() int {
 
 // Snapshot copies the training's state from the device.
 func (t *Trainer) Snapshot() (*Snapshot, error) {
-	s := &Snapshot{coefs: *t.coefs, schedule: *t.schedule, stopper: t.stopper, epoch: t.epoch, offset: t.offset, steps: t.steps, sum: t.sum,
+	s := &Snapshot{coefs: *t.coefs, schedule: *t.schedule, stopper: t.stopper, epoch: t.epoch, offset: t.offset, steps: t.steps, sum: t.sum, hits: t.hits,
 		outcome: t.outcome, unjudged: t.unjudged, trace: t.trace.clone()}
 	var err error
 	if s.states, err = t.states(); err != nil {
@@ -72,7 +73,7 @@ func (t *Trainer) Restore(s *Snapshot) error {
 		return err
 	}
 	*t.coefs, *t.schedule, t.stopper = s.coefs, s.schedule, s.stopper
-	t.epoch, t.offset, t.steps, t.sum, t.outcome, t.unjudged, t.trace = s.epoch, s.offset, s.steps, s.sum, s.outcome, s.unjudged, s.trace.clone()
+	t.epoch, t.offset, t.steps, t.sum, t.hits, t.outcome, t.unjudged, t.trace = s.epoch, s.offset, s.steps, s.sum, s.hits, s.outcome, s.unjudged, s.trace.clone()
 	t.order = nil
 	if t.offset > 0 {
 		t.order = t.epochOrder()

@@ -26,13 +26,27 @@ type Epoch struct {
 	Score        float64 // the metric on the search part; NaN when it was not evaluated
 	SearchLoss   float64 // mean loss on the search part in inference form, without regularisers; NaN when it was not evaluated
 	Layers       []Layer // statistics of a probe at the epoch's end; nil when none was taken
+	// TrainScore is the metric on the training rows as the steps met them, before each step's update and in training form: the mean over the
+	// steps, weighted by batch size, as Keras' fit prints it for accuracies. NaN without Options.Watch.
+	TrainScore float64
+	First      *FirstBatch // nil when it was not looked at
 }
 
-// Layer is the statistics of one trained tensor, or of one node's output, over a probe batch in training form.
+// FirstBatch is what the first batch of training rows, in the data's order, shows at the end of an epoch: in inference form (no dropout, running
+// statistics of normalisations), with the gradients of the loss and its regularisers as the optimizer gets them, that is, clipped. It is what
+// AutoTrainer's monitor looks at (compute_gradient.py).
+type FirstBatch struct {
+	Layers []Layer // the parameters in the order of the nodes that use them, then the nodes
+	// LargestRow is the largest sum of magnitudes over the classes of an output's position; NaN where an output is not finite.
+	LargestRow float64
+}
+
+// Layer is the statistics of one trained tensor, or of one node's output, over a batch.
 type Layer struct {
 	Name     string // of the parameter (an initializer) or of the node
 	Kind     string // "parameter" or "activation"
 	Op       string // activation: the node's operator; parameter: its role ("kernel", "bias", …, see lower.Role)
+	Shape    []int  // parameter: its shape; activation: nil
 	Weight   Moments
 	Gradient Moments // parameter: of the loss; activation: zero value
 	Output   Moments // activation: of the node's output

@@ -16,6 +16,9 @@ import (
 type Options struct {
 	Device engine.Device
 	Probe  bool // take layer statistics at the end of every epoch
+	// Watch scores the training rows as they are met (Epoch.TrainScore), and looks at the first batch (Epoch.First) at the end of epochs 1,
+	// 1+Watch, 1+2·Watch, …, and of the recipe's last. It changes nothing of the training. Zero: not.
+	Watch int
 }
 
 // Trainer is a model in training: a compiled program, its state on the device, and the trace so far. One goroutine at a time.
@@ -33,6 +36,7 @@ type Trainer struct {
 	order    []int32
 	steps    uint64
 	sum      float64 // loss of the current epoch, summed over rows
+	hits     float64 // score of the current epoch's training rows, likewise
 	trace    Trace
 	outcome  Outcome // empty while the training may go on
 	unjudged bool    // Fit was interrupted between an epoch's last step and its early stopping
@@ -51,7 +55,7 @@ func New(m *onnx.Model, r Recipe, d data.Splits, o Options) (*Trainer, error) {
 	if r.EarlyStopping.Patience > 0 && r.EarlyStopping.Monitor == "metric" && len(d.Search) == 0 {
 		return nil, errors.New("train: recipe: early_stopping: the metric cannot be monitored, there are no search rows; monitor the loss")
 	}
-	p, err := newPlan(m, r, d, o.Probe)
+	p, err := newPlan(m, r, d, o)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +108,21 @@ func (t *Trainer) EvalSteps(rows int) int { return (rows + t.plan.evalBatch - 1)
 // chunk is how many steps run between two looks at the losses: a diverged training is not carried on for long.
 const chunk = 256
 
+// maxPredictions bounds the predicted values that a watched training hands over at once: 32 MB.
+const maxPredictions = 4 << 20
+
+// chunk is how many steps run at once.
+func (t *Trainer) chunk() int {
+	if t.options.Watch == 0 {
+		return chunk
+	}
+	values := 0
+	for _, s := range t.plan.outShapes {
+		values += t.plan.batch * engine.Len(s)
+	}
+	return min(chunk, max(1, maxPredictions/max(1, values)))
+}
+
 // Advance trains up to so many steps, at most to the end of the current epoch; done says that the epoch ended. The error is ctx's when it
 // was interrupted, with whole steps done. A loss that is not finite ends the training: Outcome becomes Diverged, which is no error.
 func (t *Trainer) Advance(ctx context.Context, steps int) (done bool, err error) {
@@ -116,7 +135,7 @@ func (t *Trainer) Advance(ctx context.Context, steps int) (done bool, err error)
 		if t.offset == 0 {
 			t.order = t.epochOrder()
 		}
-		f, batch, count := t.plan.train, t.plan.batch, min(steps, chunk, (n-t.offset)/t.plan.batch)
+		f, batch, count := t.plan.train, t.plan.batch, min(steps, t.chunk(), (n-t.offset)/t.plan.batch)
 		if count == 0 {
 			f, batch, count = t.plan.tail, n-t.offset, 1
 		}
@@ -157,6 +176,9 @@ func (t *Trainer) run(ctx context.Context, f, batch, count int) (int, error) {
 			t.coefs.next(t.schedule.rate())
 		}
 	}
+	if err := t.meet(res, batch); err != nil {
+		return 0, err
+	}
 	t.offset += res.Steps * batch
 	t.steps += uint64(res.Steps)
 	for _, loss := range res.Outputs[0] {
@@ -164,7 +186,8 @@ func (t *Trainer) run(ctx context.Context, f, batch, count int) (int, error) {
 		t.sum += loss * float64(batch)
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
 			t.outcome = Diverged
-			t.trace.Epochs = append(t.trace.Epochs, Epoch{Number: t.epoch + 1, Loss: loss, LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN()})
+			t.trace.Epochs = append(t.trace.Epochs, Epoch{Number: t.epoch + 1, Loss: loss, LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN(),
+				TrainScore: math.NaN()})
 			break
 		}
 	}
@@ -178,7 +201,8 @@ func (t *Trainer) run(ctx context.Context, f, batch, count int) (int, error) {
 }
 
 func (t *Trainer) endEpoch(ctx context.Context) error {
-	e := Epoch{Number: t.epoch + 1, Loss: t.sum / float64(len(t.data.Train)), LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN()}
+	e := Epoch{Number: t.epoch + 1, Loss: t.sum / float64(len(t.data.Train)), LearningRate: t.schedule.rate(), Score: math.NaN(), SearchLoss: math.NaN(),
+		TrainScore: math.NaN()}
 	if t.options.Probe {
 		layers, err := t.Probe(ctx)
 		if err != nil {
@@ -186,8 +210,17 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 		}
 		e.Layers = layers
 	}
+	if every := t.options.Watch; every > 0 {
+		if e.TrainScore = t.hits / float64(len(t.data.Train)); t.epoch%every == 0 || t.epoch+1 == t.recipe.Epochs {
+			first, err := t.lookAtFirst(ctx)
+			if err != nil {
+				return err
+			}
+			e.First = first
+		}
+	}
 	t.trace.Epochs = append(t.trace.Epochs, e)
-	t.epoch, t.offset, t.sum = t.epoch+1, 0, 0
+	t.epoch, t.offset, t.sum, t.hits = t.epoch+1, 0, 0, 0
 	t.schedule.end(e.Loss)
 	return nil
 }
@@ -356,35 +389,62 @@ func (t *Trainer) evalRun(ctx context.Context, rows []int32) ([][]float64, error
 // are spaced evenly: the first ones of a file that is sorted by class are all alike.
 func (t *Trainer) Probe(ctx context.Context) ([]Layer, error) {
 	p := t.plan
-	if p.probe < 0 {
+	if p.probe.f < 0 {
 		return nil, errors.New("train: the trainer was made without Options.Probe")
 	}
 	rows := make([]int32, p.batch)
 	for i := range rows {
 		rows[i] = t.data.Train[i*len(t.data.Train)/p.batch]
 	}
-	res, err := t.exec.Run(ctx, engine.Schedule{Func: p.probe, Rows: rows, Seed: t.recipe.Seed, FirstStep: t.steps})
+	res, err := t.exec.Run(ctx, engine.Schedule{Func: p.probe.f, Rows: rows, Seed: t.recipe.Seed, FirstStep: t.steps})
 	if err != nil {
 		return nil, fmt.Errorf("train: probe: %w", err)
 	}
-	layers := slices.Clone(p.layers)
-	for i := range layers {
-		take := func(k int) []float64 {
-			if k < 0 {
-				return make([]float64, engine.MomentsLen)
+	return p.probe.read(res.Outputs), nil
+}
+
+// meet scores the rows that a run has trained on, step by step, with the predictions from before each update.
+func (t *Trainer) meet(res *engine.Result, batch int) error {
+	if t.options.Watch == 0 {
+		return nil
+	}
+	s := newScorer(t.recipe)
+	for step := range res.Steps {
+		rows := t.order[t.offset+step*batch : t.offset+(step+1)*batch]
+		for i := range t.plan.targets {
+			n := batch * engine.Len(t.plan.outShapes[i])
+			score, err := s.score(res.Outputs[1+i][step*n:(step+1)*n], t.plan.outShapes[i], &t.plan.targets[i].raw, rows)
+			if err != nil {
+				return err
 			}
-			return res.Outputs[k]
-		}
-		at := p.layerOuts[i]
-		l := &layers[i]
-		if l.Kind == "parameter" {
-			l.Weight, l.Gradient = momentsOf(take(at[0])), momentsOf(take(at[1]))
-		} else {
-			l.Output = momentsOf(take(at[0]))
-			l.Dead = take(at[1])[5]
+			t.hits += score * float64(batch) / float64(len(t.plan.targets))
 		}
 	}
-	return layers, nil
+	return nil
+}
+
+// lookAtFirst takes the statistics of the first batch.
+func (t *Trainer) lookAtFirst(ctx context.Context) (*FirstBatch, error) {
+	p := t.plan
+	res, err := t.exec.Run(ctx, engine.Schedule{Func: p.first.f, Rows: t.data.Train[:p.batch], Seed: t.recipe.Seed})
+	if err != nil {
+		return nil, fmt.Errorf("train: first batch: %w", err)
+	}
+	out := &FirstBatch{Layers: p.first.read(res.Outputs)}
+	for i, k := range p.first.preds {
+		l := layoutOf(p.outShapes[i], t.recipe.Semantics)
+		sums := make([]float64, p.batch*l.positions)
+		for at, v := range res.Outputs[k] {
+			position := at % l.size
+			sums[at/l.size*l.positions+position/(l.classes*l.inner)*l.inner+position%l.inner] += math.Abs(v)
+		}
+		for _, sum := range sums {
+			if out.LargestRow = max(out.LargestRow, sum); math.IsInf(sum, 0) { // max keeps NaN
+				out.LargestRow = math.NaN()
+			}
+		}
+	}
+	return out, nil
 }
 
 // Model is the model with the weights as they are now, in inference form.
