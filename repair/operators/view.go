@@ -18,7 +18,8 @@ type view struct {
 	inits    map[string]*onnx.Tensor
 	outputs  map[string]bool
 	layers   []layer
-	sites    []*site // see activations
+	deep     map[string]bool // values that a layer depends on
+	sites    []*site         // see activations
 	looked   bool
 	types    onnx.Types // see shape
 	only     string     // the target that slots are wanted for; "": all
@@ -114,17 +115,17 @@ func (v *view) findLayers() {
 		}
 		v.layers = append(v.layers, l)
 	}
-	reached := map[string]bool{} // values that a later layer depends on
+	v.deep = map[string]bool{}
 	for i := len(v.g.Nodes) - 1; i >= 0; i-- {
 		n := v.g.Nodes[i]
 		j := slices.IndexFunc(v.layers, func(l layer) bool { return l.node == n })
-		feeds := slices.ContainsFunc(n.Outputs, func(o string) bool { return reached[o] })
+		feeds := slices.ContainsFunc(n.Outputs, func(o string) bool { return v.deep[o] })
 		if j >= 0 {
 			v.layers[j].last = !feeds
 		}
 		if j >= 0 || feeds {
 			for _, in := range n.Inputs {
-				reached[in] = true
+				v.deep[in] = true
 			}
 		}
 	}
