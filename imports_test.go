@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"repair/stats":      {},
 	"repair/operators":  {"repair", "train", "train/lower", "onnx", "data"},
 	"repair/diagnose":   {"repair", "train", "train/lower", "onnx", "data", "engine"},
-	"repair/technique":  {"repair", "repair/diagnose", "train", "data"},
+	"repair/technique":  {"repair", "repair/operators", "repair/diagnose", "train", "data"},
 	"repair/smoke":      {"repair", "repair/diagnose", "train", "train/lower", "onnx", "data", "engine"},
 	"repair/study":      {"repair", "repair/stats", "repair/operators", "repair/diagnose", "repair/technique", "train", "data", "engine", "onnx"},
 	"models":            {"onnx"},

@@ -8,6 +8,7 @@ import (
 	"netmend/faults"
 	"netmend/repair/stats"
 	"netmend/repair/study"
+	"netmend/repair/technique"
 	"netmend/train"
 )
 
@@ -285,12 +286,12 @@ func (c Config) test(r *Row, v ValueRow, patched, adjusted []float64) error {
 	return err
 }
 
-// executedTrials counts the trials after the first that were trained to the end of what they asked for: those that have a metric in the published
+// executedTrials counts the trials after the first that were trained as far as their technique wanted: those that have a metric in the published
 // results.
 func executedTrials(trials []Trial) int {
 	n := 0
 	for i, x := range trials {
-		if i > 0 && (x.State == "completed" || x.State == "diverged") {
+		if i > 0 && (x.State == technique.Completed || x.State == technique.Diverged || x.State == technique.Stopped) {
 			n++
 		}
 	}

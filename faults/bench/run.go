@@ -229,7 +229,7 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	tr, err := w.Start(s, false)
+	tr, err := w.Start(s, train.Options{})
 	if err != nil {
 		return bad(err)
 	}
@@ -272,7 +272,10 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 	c := study.Config{Subject: x.c.Faulty, Operators: operators.All(), Technique: t.technique, Budget: budget, Seed: seed, Start: w.Start, Device: w.Device,
 		Journal: journal, Resume: there, MinEpochs: x.c.MinEpochs, Seeds: max(1, r.pairs), Suspicion: suspicion(r.Entries[t.entry].Fault)}
 	if r.Protocol == faults.PublishedProtocol {
-		c.SearchOnly, c.Keys = true, x.c.Keys
+		c.SearchOnly = true
+		if !technique.OwnEdits(t.technique) {
+			c.Keys = x.c.Keys
+		}
 	}
 	c.Progress = func(p study.Progress) {
 		if p.Phase == study.Searching && p.Trial != nil {
@@ -287,7 +290,10 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 	}
 	out.CostX, out.MinimizeX, out.VerdictX = report.CostX, report.MinimizeX, report.ProofX-report.MinimizeX
 	if r.Protocol == faults.PublishedProtocol {
-		if out.Chosen = best(out.Trials, x.c.Faulty.Recipe.Metric); out.Chosen >= 0 {
+		if out.Chosen = best(out.Trials, x.c.Faulty.Recipe.Metric); report.Chosen != nil {
+			out.Chosen = int(*report.Chosen)
+		}
+		if out.Chosen >= 0 {
 			b := out.Trials[out.Chosen]
 			out.Patch, out.Score = b.Patch, *b.Holdout
 		}

@@ -20,6 +20,7 @@ import (
 	"netmend/faults"
 	"netmend/repair/diagnose"
 	"netmend/repair/study"
+	"netmend/repair/technique"
 )
 
 const (
@@ -50,7 +51,7 @@ func small(out string, proto faults.Protocol) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return Config{Entries: Entries(list, faults.LiteScale, proto, "", 5), Techniques: []string{"guided", "random"}, Budgets: []Budget{{Budget: study.Budget{Times: 5}}},
+	return Config{Entries: Entries(list, faults.LiteScale, proto, "", 5), Techniques: []string{"guided", "random", "autotrainer"}, Budgets: []Budget{{Budget: study.Budget{Times: 5}}},
 		Repeats: 3, Scale: faults.LiteScale, Protocol: proto, Seed: 5, Out: out, Jobs: 1, Worker: worker("reference")}, nil
 }
 
@@ -211,6 +212,41 @@ func testPlots(t *testing.T, want map[string][]byte) {
 		}
 		if n < 50 {
 			t.Errorf("%s has %d parts only", name, n)
+		}
+	}
+}
+
+// Under the published protocol AutoTrainer makes its own edits, has the most accurate trial of its finished runs, and nothing for a regression.
+func TestAutoTrainer(t *testing.T) {
+	c := mustSmall(t, faults.PublishedProtocol)
+	c.Techniques, c.Budgets[0].Times, c.Repeats = []string{"autotrainer"}, 20, 2
+	r, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.Lines {
+		s := l.Search
+		if s == nil {
+			continue
+		}
+		if strings.HasPrefix(l.Name, "D7") {
+			if len(s.Trials) != 1 || s.Chosen >= 0 {
+				t.Errorf("%s: %d trials, %d chosen", l.Name, len(s.Trials), s.Chosen)
+			}
+			continue
+		}
+		ended := 0 // before the run that the budget cuts off: D6's runs begin with the faulty subject, which nothing else is
+		for k, x := range s.Trials {
+			if len(x.Patch) == 0 {
+				ended = k
+			}
+		}
+		top := s.Trials[1].Score
+		for _, x := range s.Trials[1:ended] {
+			top = max(top, x.Score)
+		}
+		if s.Trials[len(s.Trials)-1].State != technique.Cut || s.Chosen < 1 || s.Chosen >= ended || s.Trials[s.Chosen].Score != top || s.Score != *s.Trials[s.Chosen].Holdout {
+			t.Errorf("%s: of %d trials, the last run beginning with %d, %d is chosen", l.Name, len(s.Trials), ended, s.Chosen)
 		}
 	}
 }

@@ -359,7 +359,7 @@ func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (ru
 }
 
 func (s *session) fit(ctx context.Context, x repair.Subject, line *runLine) error {
-	t, err := s.Start(x, false)
+	t, err := s.Start(x, train.Options{})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type fakeWorld struct {
 	kill   func(starts int)
 }
 
-func (w *fakeWorld) start(s repair.Subject, _ bool) (study.Training, error) {
+func (w *fakeWorld) start(s repair.Subject, _ train.Options) (study.Training, error) {
 	if w.starts++; w.kill != nil {
 		w.kill(w.starts)
 	}

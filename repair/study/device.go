@@ -10,8 +10,9 @@ import (
 
 // OnDevice trains on a device.
 func OnDevice(d engine.Device) Start {
-	return func(s repair.Subject, probe bool) (Training, error) {
-		t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: d, Probe: probe})
+	return func(s repair.Subject, o train.Options) (Training, error) {
+		o.Device = d
+		t, err := train.New(s.Model, s.Recipe, s.Data, o)
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ type fakeTraining struct {
 	epochs  int
 	trace   train.Trace
 	outcome train.Outcome
+	watched bool
 }
 
 type fakeWorld struct {
@@ -46,12 +47,12 @@ type fakeCheckpoint struct {
 
 func (fakeCheckpoint) Bytes() int { return 1000 }
 
-func (w *fakeWorld) start(s repair.Subject, _ bool) (Training, error) {
+func (w *fakeWorld) start(s repair.Subject, o train.Options) (Training, error) {
 	w.starts++
 	if s.Recipe.BatchSize == 16 {
 		return nil, fmt.Errorf("fake: %w", engine.ErrMemory)
 	}
-	return &fakeTraining{w: w, r: s.Recipe, d: s.Data, m: s.Model}, nil
+	return &fakeTraining{w: w, r: s.Recipe, d: s.Data, m: s.Model, watched: o.Watch > 0}, nil
 }
 
 func (t *fakeTraining) StepsPerEpoch() int {
@@ -107,7 +108,11 @@ func (t *fakeTraining) Advance(ctx context.Context, n int) (bool, error) {
 		}
 		if t.steps%t.StepsPerEpoch() == 0 {
 			t.epochs++
-			t.trace.Epochs = append(t.trace.Epochs, train.Epoch{Number: t.epochs, Loss: loss, Score: math.NaN()})
+			e := train.Epoch{Number: t.epochs, Loss: loss, Score: math.NaN()}
+			if t.watched {
+				e.TrainScore, e.First = t.at(float64(t.epochs)), &train.FirstBatch{LargestRow: 1}
+			}
+			t.trace.Epochs = append(t.trace.Epochs, e)
 			return true, nil
 		}
 	}

@@ -112,6 +112,7 @@ type session struct {
 	minimized float64
 	runTime   float64
 	champion  *champion
+	chosen    *technique.TrialID // by a technique.Chooser
 }
 
 // Run makes a study or goes on with one.
@@ -284,7 +285,11 @@ func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		line, replay, err := s.next(ctx, p)
+		var watch technique.Watch
+		if w, ok := t.(technique.Watcher); ok {
+			watch = w.Watch(p)
+		}
+		line, replay, err := s.next(ctx, p, watch)
 		if err != nil {
 			return nil, false, err
 		}
@@ -307,6 +312,10 @@ func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 	if n := len(s.j.trials); n > len(s.trials) {
 		return nil, false, fmt.Errorf("study: journal %s has %d trials, and the search ends after %d: it was written by another version", s.Journal, n, len(s.trials))
 	}
+	if c, ok := t.(technique.Chooser); ok {
+		id := c.Chosen()
+		s.chosen = &id
+	}
 	if r, ok := t.(technique.Recommender); ok {
 		p, found := r.Recommend()
 		return p, found && len(p) > 0, nil
@@ -318,7 +327,7 @@ func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
 }
 
 // next is the trial of a proposal: from the journal where it is there, else made and written down.
-func (s *session) next(ctx context.Context, p technique.Proposal) (line trialLine, replay bool, err error) {
+func (s *session) next(ctx context.Context, p technique.Proposal, w technique.Watch) (line trialLine, replay bool, err error) {
 	id := technique.TrialID(len(s.trials))
 	if int(id) < len(s.j.trials) {
 		line = s.j.trials[id]
@@ -333,7 +342,7 @@ func (s *session) next(ctx context.Context, p technique.Proposal) (line trialLin
 	}
 	began := s.Clock()
 	line = trialLine{Kind: "trial", Trial: technique.Trial{ID: id, Proposal: p}}
-	if err := s.train(ctx, &line); err != nil {
+	if err := s.train(ctx, &line, w); err != nil {
 		return line, false, err
 	}
 	took := s.Clock().Sub(began)

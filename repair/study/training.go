@@ -30,6 +30,6 @@ type Training interface {
 // Checkpoint is the state of a training.
 type Checkpoint interface{ Bytes() int }
 
-// Start begins a training of a subject; probe asks for layer statistics at the end of every epoch. The error wraps engine.ErrMemory when
+// Start begins a training of a subject; the options say what it takes down, and have no device. The error wraps engine.ErrMemory when
 // the device is too small; any other says that graph, recipe and data do not go together.
-type Start func(s repair.Subject, probe bool) (Training, error)
+type Start func(s repair.Subject, o train.Options) (Training, error)

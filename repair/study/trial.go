@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"netmend/engine"
 	"netmend/repair"
@@ -31,9 +32,9 @@ var epochsKey = repair.Key{Operator: "epochs", Target: "recipe"}
 // faultyLike says whether a patch trains as the faulty subject does, longer or shorter.
 func faultyLike(p repair.Patch) bool { return len(p.Without(epochsKey)) == 0 }
 
-// train makes the training that a trial proposes. What goes wrong with it is written into the trial; the error is the context's, or one of
+// train makes the training that a trial proposes, and lets a watch look at it where there is one. What goes wrong with it is written into the trial; the error is the context's, or one of
 // the study itself.
-func (s *session) train(ctx context.Context, t *trialLine) error {
+func (s *session) train(ctx context.Context, t *trialLine, w technique.Watch) error {
 	t.Score.Value = repair.Number(s.metric().Worst())
 	x, err := s.patched(s.search, t.Patch, t.Seed)
 	if err != nil {
@@ -44,7 +45,11 @@ func (s *session) train(ctx context.Context, t *trialLine) error {
 		t.State, t.Cause = technique.Failed, cause
 		return nil
 	}
-	tr, err := s.Start(x, faultyLike(t.Patch))
+	o := train.Options{Probe: faultyLike(t.Patch)}
+	if w != nil {
+		o.Watch = w.Every()
+	}
+	tr, err := s.Start(x, o)
 	if err != nil {
 		t.State, t.Cause = FailedState(err), err.Error()
 		return nil
@@ -56,7 +61,7 @@ func (s *session) train(ctx context.Context, t *trialLine) error {
 			return s.failed(ctx, t, err)
 		}
 	}
-	return s.drive(ctx, tr, x.Recipe, t)
+	return s.drive(ctx, tr, x.Recipe, t, w)
 }
 
 // refuses says what is wrong with a proposal in itself; "" when nothing is.
@@ -114,7 +119,7 @@ func (s *session) findUnit(line trialLine) error {
 	if err != nil {
 		return fmt.Errorf("study: journal %s: trial %d cannot be made again: %w", s.Journal, line.ID, err)
 	}
-	tr, err := s.Start(x, faultyLike(line.Patch))
+	tr, err := s.Start(x, train.Options{})
 	if err != nil {
 		return fmt.Errorf("study: journal %s: trial %d cannot be made again: %w", s.Journal, line.ID, err)
 	}
@@ -122,14 +127,14 @@ func (s *session) findUnit(line trialLine) error {
 	return tr.Close()
 }
 
-// drive trains as far as the trial and the budget say, scores, and keeps a checkpoint.
-func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *trialLine) error {
+// drive trains as far as the trial, the budget and the watch say, scores, and keeps a checkpoint.
+func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *trialLine, w technique.Watch) error {
 	price := s.Cost.prices(tr, len(s.search.Data.Search))
 	steps, evals, before := len(tr.Trace().Losses), 0, len(tr.Trace().Losses)
 	cost := func() float64 { return price.training(float64(steps-before), float64(evals)) / s.unit }
 	began := s.Clock()
-	target := stepsOf(tr, min(t.Epochs, float64(r.Epochs)))
-	for steps < target && tr.Outcome() == "" {
+	target, seen := stepsOf(tr, min(t.Epochs, float64(r.Epochs))), 0
+	for steps < target && tr.Outcome() == "" && len(t.Found) == 0 {
 		count := min(target, (tr.EpochsDone()+1)*tr.StepsPerEpoch()) - steps
 		if s.Budget.Times > 0 { // what the rest of the budget pays for, with the evaluation that follows
 			left := (s.Budget.Times-s.spent-cost())*s.unit - price.eval
@@ -150,6 +155,9 @@ func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *tri
 		if steps = len(tr.Trace().Losses); evaluated {
 			evals++
 		}
+		for ; w != nil && seen < len(tr.Trace().Epochs) && len(t.Found) == 0; seen++ {
+			t.Found = w.Epoch(tr.Trace().Epochs[seen])
+		}
 		if t.State == technique.Cut {
 			break
 		}
@@ -168,7 +176,11 @@ func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *tri
 	}
 	t.Cost = repair.Number(cost())
 	s.describe(tr, r, t)
-	if t.State == "" {
+	switch {
+	case t.State != "":
+	case len(t.Found) > 0 && steps < target:
+		t.State, t.Cause = technique.Stopped, "found: "+strings.Join(t.Found, ", ")
+	default:
 		t.State = technique.Completed
 	}
 	if t.State == technique.Diverged {

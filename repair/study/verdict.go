@@ -9,6 +9,7 @@ import (
 	"netmend/repair"
 	"netmend/repair/diagnose"
 	"netmend/repair/stats"
+	"netmend/repair/technique"
 	"netmend/train"
 )
 
@@ -60,6 +61,8 @@ type Report struct {
 
 	Model  *onnx.Model  `json:"-"` // patched, with the weights of the seed that is best on the search rows; nil unless repaired
 	Recipe train.Recipe `json:"-"` // patched, with that seed
+	// Chosen is the trial that a technique.Chooser chooses; nil: the technique is none.
+	Chosen *technique.TrialID `json:"-"`
 }
 
 // RowTest says whether the gain would be there on other hold-out rows of the same kind. Seeds alone cannot tell: a gain that comes from a few
@@ -169,7 +172,7 @@ func (s *session) judgeFaulty(ctx context.Context, r *Report) error {
 func (s *session) summary(patch repair.Patch) Report {
 	r := Report{Metric: s.metric(), Patch: patch, Edits: len(patch), Words: s.Operators.Words(s.search, patch), Trials: len(s.trials),
 		States: map[string]int{}, Device: s.Device, Technique: s.Technique, Budget: s.Budget.String(), Seed: s.Seed, P: 1,
-		A12: 0.5, Symptoms: s.static, Repaired: Sample{Mean: repair.Number(math.NaN())}}
+		A12: 0.5, Chosen: s.chosen, Symptoms: s.static, Repaired: Sample{Mean: repair.Number(math.NaN())}}
 	for _, t := range s.trials {
 		r.States[string(t.State)]++
 	}

@@ -70,7 +70,7 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 	if err != nil {
 		return bad(err)
 	}
-	tr, err := s.Start(x, false)
+	tr, err := s.Start(x, train.Options{})
 	if err != nil {
 		return bad(err)
 	}
@@ -147,7 +147,7 @@ func (s *session) trained(ctx context.Context, r runLine) (*onnx.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	tr, err := s.Start(x, false)
+	tr, err := s.Start(x, train.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package technique
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -39,6 +40,7 @@ type State string
 // The states.
 const (
 	Completed   State = "completed"     // it reached the epochs that were asked for, or early stopping ended it
+	Stopped     State = "stopped"       // the technique's watch ended it; the score is that of what was reached
 	Cut         State = "cut"           // the budget ended before; the score is that of what was reached
 	Diverged    State = "diverged"      // the loss became non-finite
 	OutOfMemory State = "out_of_memory" // the device could not hold it
@@ -70,11 +72,16 @@ type Trial struct {
 	Steps    int                `json:"steps"`   // updates since the start of the training, those of the trials that it continues included
 	Reached  float64            `json:"reached"` // epochs, likewise
 	Curve    []Point            `json:"curve,omitempty"`
+	Found    []string           `json:"found,omitempty"` // what the technique's watch found, in its own words
 }
+
+// ErrWait is what Ask gives when a technique cannot propose anything before it is told a result that is out.
+var ErrWait = errors.New("technique: nothing can be proposed before a result that is out is told")
 
 // Technique is a searcher. It is used by one goroutine at a time; several proposals may be out at once.
 type Technique interface {
-	// Ask gives the next proposal; io.EOF when there is nothing left to propose. The error is ctx's when that is over.
+	// Ask gives the next proposal; ErrWait, while proposals are out, when it depends on their results; io.EOF when there is nothing left to
+	// propose. The error is ctx's when that is over.
 	Ask(ctx context.Context) (Proposal, error)
 	// Tell brings the result of a proposal, in any order. A trial that was told before changes nothing; one that was never asked for is
 	// an error.
@@ -86,6 +93,28 @@ type Technique interface {
 type Recommender interface {
 	// Recommend gives the best patch; false when nothing seems better than the faulty subject.
 	Recommend() (repair.Patch, bool)
+}
+
+// Watcher is a technique that looks at trainings while they run, and may end them.
+type Watcher interface {
+	// Watch gives what looks at the training of the proposal that Ask has just given; nil: nothing does. Trials that are read from a journal
+	// are not watched again: what a watch has found is in Trial.Found, and that is all that the technique may learn of it.
+	Watch(Proposal) Watch
+}
+
+// Watch looks at one training.
+type Watch interface {
+	// Every is the number of epochs from one look at the first batch to the next (train.Options.Watch), positive.
+	Every() int
+	// Epoch takes in an epoch that has ended, in order; one with a loss that is not finite is the last of a training that diverged. What it
+	// finds ends the training.
+	Epoch(train.Epoch) (found []string)
+}
+
+// Chooser is a technique whose result is the model of a certain trial.
+type Chooser interface {
+	// Chosen is that trial; None where there is none.
+	Chosen() TrialID
 }
 
 // Shares that make a difference between two patches matter.
@@ -152,6 +181,7 @@ func (s Setup) slots() repair.Space {
 }
 
 var registry = map[string]func(Setup) (Technique, error){
+	autoTrainerName:  func(s Setup) (Technique, error) { return newAutoTrainer(s), nil },
 	"bohb":           func(s Setup) (Technique, error) { return newBOHB(s, false) },
 	"bohb-published": func(s Setup) (Technique, error) { return newBOHB(s, true) },
 	guidedName:       func(s Setup) (Technique, error) { return newGuided(s), nil },
@@ -159,6 +189,9 @@ var registry = map[string]func(Setup) (Technique, error){
 	"hebo-plain":     func(s Setup) (Technique, error) { return newHEBO(s, hebo.Plain) },
 	"random":         func(s Setup) (Technique, error) { return newRandom(s), nil },
 }
+
+// OwnEdits says of a technique by its name whether its edits are its own: it searches no space, and published keys are not meant for it.
+func OwnEdits(name string) bool { return name == autoTrainerName }
 
 // Names lists the techniques.
 func Names() []string {

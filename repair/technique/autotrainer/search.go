@@ -10,7 +10,7 @@ type Solution struct {
 
 // solutions are tried in this order: the original's default strategy, "balance" (repair.py, repair_strategy).
 //
-// selu: SELU with lecun_uniform kernels and biases; relu: ReLU with he_uniform kernels and zero biases; tanh: with he_uniform likewise; bn: batch
+// selu: SELU with lecun_uniform kernels and biases; relu: ReLU with he_uniform kernels and zero biases; tanh: likewise; bn: batch
 // normalisation behind all layers but the last; gradient: clip values to U(9, 10); initial: kernels and biases drawn from he_uniform,
 // lecun_uniform, glorot_normal, glorot_uniform, he_normal, lecun_normal; leaky: LeakyReLU, ELU, thresholded ReLU; adam: with its defaults; lr:
 // see [Rate]; ReduceLR: on a plateau of the validation loss of 5 epochs to a fifth, not below 0.001; batch: 32·2^try; momentum: SGD with
@@ -128,6 +128,9 @@ func (s *Search) Next() (Attempt, bool) {
 
 // Skip leaves the attempt and the further tries of its solution out, because the model has it already.
 func (s *Search) Skip() { s.following(s.todo[0].Tries) }
+
+// Pass leaves one try out, because it cannot be made; the original knows no such case.
+func (s *Search) Pass() { s.following(s.try + 1) }
 
 // Tell brings the problem of the attempt's training, empty where there is none, and its last validation accuracy. Attempts that are told are
 // numbered from 0.

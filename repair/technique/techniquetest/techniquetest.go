@@ -50,19 +50,51 @@ func Setup() technique.Setup {
 	return technique.Setup{Subject: repair.Subject{Recipe: r, Data: data.Splits{Train: rows[:400], Search: rows[400:]}}, Space: space, Seed: 1}
 }
 
-// answer is what the landscape gives: most of a patch's worth is its learning rate and its initialiser; a large rate diverges.
-func answer(p technique.Proposal, id technique.TrialID, used float64) technique.Trial {
-	lr, q := 1e-6, 0.9
+// reached is the score after so many epochs of a training that ends at q.
+func reached(q, epochs float64) float64 { return 0.1 + (q-0.1)*(1-math.Exp(-epochs)) }
+
+// quality is what the landscape gives: most of a patch's worth is its learning rate and its initialiser.
+func quality(p technique.Proposal) (lr, q float64) {
+	lr, q = 1e-6, 0.9
 	if v, ok := p.Patch.Get(repair.Key{Operator: "learning_rate", Target: "recipe"}); ok {
 		lr = v.Number
 	}
 	if v, ok := p.Patch.Get(repair.Key{Operator: "kernel_initializer", Target: "w1"}); !ok || v.Text == "zeros" {
 		q -= 0.5
 	}
-	q = max(0.1, q-0.1*math.Abs(math.Log10(lr/1e-3)))
+	return lr, max(0.1, q-0.1*math.Abs(math.Log10(lr/1e-3)))
+}
+
+// look shows the epochs of a made-up training to what watches it; every third training has gradients that vanish.
+func look(w technique.Watch, p technique.Proposal, id technique.TrialID) []string {
+	lr, q := quality(p)
+	for at := 1; float64(at) <= p.Epochs; at++ {
+		score := reached(q, float64(at))
+		e := train.Epoch{Number: at, Loss: 2.3 - score, SearchLoss: 2.3 - score, Score: score, TrainScore: score}
+		if (at-1)%w.Every() == 0 || float64(at) == p.Epochs {
+			e.First = &train.FirstBatch{LargestRow: 1, Layers: []train.Layer{
+				{Name: "w1", Kind: "parameter", Op: "kernel", Shape: []int{8, 4}, Gradient: train.Moments{MeanSquare: 1, MaxAbs: 1}},
+				{Name: "w2", Kind: "parameter", Op: "kernel", Shape: []int{4, 4}, Gradient: train.Moments{MeanSquare: 1, MaxAbs: 1}}}}
+			if id%3 == 2 {
+				e.First.Layers[0].Gradient = train.Moments{MeanSquare: 1e-16, MaxAbs: 1e-8}
+			}
+		}
+		if lr > 1 {
+			e = train.Epoch{Number: at, Loss: math.NaN(), SearchLoss: math.NaN(), Score: math.NaN(), TrainScore: math.NaN()}
+		}
+		if found := w.Epoch(e); len(found) > 0 || lr > 1 {
+			return found
+		}
+	}
+	return nil
+}
+
+// answer is the landscape's trial: a large rate diverges.
+func answer(p technique.Proposal, id technique.TrialID, used float64) technique.Trial {
+	lr, q := quality(p)
 	t := technique.Trial{ID: id, Proposal: p, State: technique.Completed, Cost: repair.Number(p.Epochs / 4), Used: repair.Number(used), Steps: int(13 * p.Epochs), Reached: p.Epochs}
 	noise := rand.New(rand.NewPCG(p.Seed, 2)).Float64() * 0.01
-	t.Score = technique.Score{Value: repair.Number(0.1 + (q-0.1)*(1-math.Exp(-p.Epochs)) + noise), Valid: true}
+	t.Score = technique.Score{Value: repair.Number(reached(q, p.Epochs) + noise), Valid: true}
 	switch {
 	case lr > 1:
 		t.State, t.Cause, t.Score = technique.Diverged, "made up", technique.Score{}
@@ -87,13 +119,27 @@ type Options struct {
 // defaultSteps is Options.Steps where it is zero.
 const defaultSteps = 150
 
-// drive asks and tells up to n times; at most width proposals are out, and they are told in an order drawn by seed.
+// drive asks and tells up to n times; at most width proposals are out, fewer where the technique waits for a result, and they are told in an order
+// drawn by seed.
 func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []technique.Trial {
 	t.Helper()
 	var all, out []technique.Trial
 	rng := rand.New(rand.NewPCG(seed, 3))
+	tell := func() {
+		i := rng.IntN(len(out))
+		for range 2 { // the second time changes nothing
+			if err := x.Tell(out[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out = append(out[:i], out[i+1:]...)
+	}
 	for len(all) < n {
 		p, err := x.Ask(context.Background())
+		if err == technique.ErrWait && len(out) > 0 {
+			tell()
+			continue
+		}
 		if err == io.EOF {
 			break
 		}
@@ -101,15 +147,14 @@ func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []tec
 			t.Fatal(err)
 		}
 		trial := answer(p, technique.TrialID(len(all)), float64(len(all)+1)/float64(n))
+		if w, ok := x.(technique.Watcher); ok && trial.State != technique.Failed {
+			if watch := w.Watch(p); watch != nil {
+				trial.Found = look(watch, p, trial.ID)
+			}
+		}
 		all, out = append(all, trial), append(out, trial)
 		for len(out) >= width {
-			i := rng.IntN(len(out))
-			for range 2 { // the second time changes nothing
-				if err := x.Tell(out[i]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			out = append(out[:i], out[i+1:]...)
+			tell()
 		}
 	}
 	return all
@@ -257,7 +302,7 @@ func same(t *testing.T, a, b []technique.Trial) {
 	}
 }
 
-// replay tells a second instance, through JSON, what the first was told, and wants the same questions.
+// replay tells a second instance, through JSON, what the first was told, and wants the same questions; it watches no training.
 func replay(t *testing.T, steps int, a, b technique.Technique) {
 	for _, x := range drive(t, a, steps, 1, 1) {
 		p, err := b.Ask(context.Background())
