@@ -274,7 +274,7 @@ func (m *maker) score(ctx context.Context, s repair.Subject, seed uint64) (repai
 		s.Data.Holdout = slices.Concat(s.Data.Search, s.Data.Holdout)
 		s.Data.Search = nil
 	}
-	t, err := m.start(s, false)
+	t, err := m.start(s, train.Options{})
 	if err != nil {
 		return 0, err
 	}
