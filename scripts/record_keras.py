@@ -30,25 +30,29 @@ def mean_loss(loss, precision):
 
 
 def train(model, inputs, target, rule, rate, precision):
-    """Trains the model; returns the losses, and no gradients."""
+    """Trains the model; returns the losses, no gradients, and the losses without updates."""
     loss, optimizer = mean_loss(model.loss, precision), keras.optimizers.SGD(rate)
     optimizer.build(model.trainable_variables)
     cast = lambda a: a.astype(precision) if a.dtype.kind == "f" else a  # noqa: E731
     inputs, target = [cast(a) for a in inputs], cast(target)
 
+    def forward(xs, y):
+        value = loss(y, model(xs if len(xs) > 1 else xs[0], training=True))
+        return value + tf.add_n(model.losses) if model.losses else value
+
     @tf.function
     def step(xs, y):
         with tf.GradientTape() as tape:
-            value = loss(y, model(xs if len(xs) > 1 else xs[0], training=True))
-            value += tf.add_n(model.losses) if model.losses else 0
+            value = forward(xs, y)
         optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
         return value
 
-    losses = []
-    for k in range(recording.STEPS):
-        rows = recording.batch(k, *rule)
-        losses.append(float(step([tf.constant(a[rows]) for a in inputs], tf.constant(target[rows]))))
-    return losses, {}
+    def fed(rows):
+        return [tf.constant(a[rows]) for a in inputs], tf.constant(target[rows])
+
+    still = tf.function(forward)
+    untrained = recording.untrained(lambda rows: float(still(*fed(rows))), rule)
+    return [float(step(*fed(recording.batch(k, *rule)))) for k in range(recording.STEPS)], {}, untrained
 
 
 def record(make, model, folder, rule=(160, 16), rate=0.01):

@@ -19,26 +19,31 @@ def without_dropout(model):
 
 
 def train(model, inputs, target, loss, rule, rate, dtype):
-    """Trains a copy of model in dtype; returns the losses and the first step's gradients by parameter name."""
+    """Trains a copy of model in dtype; returns the losses, the first step's gradients by parameter name, and the losses without updates."""
     model = without_dropout(copy.deepcopy(model)).to(dtype).train()
     inputs = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
     target = target.to(dtype) if target.is_floating_point() else target
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(named.values(), lr=rate)
+
+    def forward(rows):
+        return loss(model(*[x[rows] for x in inputs]), target[rows])
+
+    with torch.no_grad():
+        untrained = recording.untrained(lambda rows: forward(rows).item(), rule)
     losses, gradients = [], {}
     for step in range(recording.STEPS):
-        rows = recording.batch(step, *rule)
         optimizer.zero_grad()
-        value = loss(model(*[x[rows] for x in inputs]), target[rows])
+        value = forward(recording.batch(step, *rule))
         losses.append(value.item())
         value.backward()
         if step == 0:
             gradients = {n: p.grad.clone().numpy() for n, p in named.items() if p.grad is not None}
         optimizer.step()
-    return losses, gradients
+    return losses, gradients, untrained
 
 
-def record(model, loss, folder, rule=(160, 16), rate=0.01, names=("input",)):
+def record(model, loss, folder, rule=(160, 16), rate=0.3, names=("input",)):
     """Writes recorded.npz into the folder that export() wrote model to; rule is (N, B), names are the model's inputs."""
     inputs, target = recording.read_data(folder, names, rule[0])
     arguments = (model, [torch.from_numpy(inputs[n]) for n in names], torch.from_numpy(target), loss, rule, rate)

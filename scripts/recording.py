@@ -4,10 +4,12 @@ recorded.npz holds
     rows            int64 [2], N and B: batch k of the training is the rows (k*B + i) mod N of x_train, i < B
     learning_rate   float32 [1], of plain SGD on the recipe's loss and regularizers
     losses          float32 [10], training mode without dropout, each before its update
-    gradient:NAME   float32, of the first of these losses by each trained weight (PyTorch alone: Keras lays weights out differently)
+    gradient:NAME   float32, of the first of these losses by each trained weight, a scalar's with one axis (PyTorch alone: Keras lays
+                    weights out differently)
     output:NAME     float32, of the first B rows in inference form, by ONNX Runtime
 Losses and gradients are those of the framework in float64. A recording whose float32 run is further from them than MAX_DRIFT
-(losses) or MAX_GRADIENT_DRIFT (gradients) is refused: its numbers would be rounding, and no replay could be held to them.
+(losses) or MAX_GRADIENT_DRIFT (gradients) is refused: its numbers would be rounding, and no replay could be held to them. So is one
+whose training moves the loss by less than MIN_MOVE: a replay that never updates a weight would follow it.
 """
 
 import os
@@ -22,6 +24,8 @@ from export_common import ExportError
 STEPS = 10
 MAX_DRIFT = 1e-4  # a tenth of the 1e-3 that a replay is allowed
 MAX_GRADIENT_DRIFT = 5e-4  # half of it
+MIN_MOVE = 1e-2  # ten times it
+SHIFT = 2.0  # of batch-norm in the zoo's networks, see zoo_pytorch.settle
 # A bias before a batch-norm has gradient 0, and what is computed of it is rounding: a gradient below ZERO of the largest of all counts as
 # 0 and is compared with FLOOR of the largest instead of its own.
 ZERO, FLOOR = 1e-7, 1e-2
@@ -29,6 +33,16 @@ ZERO, FLOOR = 1e-7, 1e-2
 
 class DriftError(ExportError):
     """Rounding alone moves the framework's numbers too far: they are no measure for anybody else's."""
+
+
+def untrained(loss, rule):
+    """Returns loss(rows) of every step where no weight is updated; rule is (N, B)."""
+    known = {}
+    for step in range(STEPS):
+        rows = batch(step, *rule)
+        if rows[0] not in known:
+            known[rows[0]] = loss(rows)
+    return [known[batch(step, *rule)[0]] for step in range(STEPS)]
 
 
 def batch(step, rows, size):
@@ -70,11 +84,14 @@ def first_stable(name, write, seeds=range(2, 12)):
 
 
 def zoo(usage, models, write):
-    """The command FOLDER [NAME...] of a script that calls write(name, folder, seed) for its models."""
+    """The command FOLDER [NAME...] of a script that calls write(name, folder, seed) for its models that are not recorded there yet."""
     if len(sys.argv) < 2:
         sys.exit(usage)
     folder, names = sys.argv[1], sys.argv[2:] or list(models)
     for name in names:
+        if os.path.exists(os.path.join(folder, name, "recorded.npz")):
+            print(f"{folder}/{name}: recorded already; to do it again, remove it", flush=True)
+            continue
         first_stable(name, lambda seed, name=name: write(name, os.path.join(folder, name), seed))
 
 
@@ -102,13 +119,22 @@ def outputs(folder, inputs, rule):
 
 
 def write(folder, rule, rate, exact, rounded, computed):
-    """Writes recorded.npz; rule is (N, B), exact and rounded are (losses, gradients) in float64 and float32."""
-    moved = drift(exact[0], rounded[0])
+    """Writes recorded.npz; rule is (N, B), exact and rounded are what train gave in float64 and float32.
+
+    That is (losses, gradients, losses of the same steps where no weight is updated).
+    """
+    drifted = drift(exact[0], rounded[0])
+    moved = drift(exact[0], exact[2])
     turned, where = gradient_drift(exact[1], rounded[1]) if exact[1] else (0.0, "none recorded")
-    print(f"{folder}: loss {exact[0][0]:.6g} -> {exact[0][-1]:.6g}, float32 drifts {moved:.1e}, gradients {turned:.1e} ({where})", flush=True)
-    if not (moved <= MAX_DRIFT and turned <= MAX_GRADIENT_DRIFT):
+    print(
+        f"{folder}: loss {exact[0][0]:.6g} -> {exact[0][-1]:.6g}, moved by {moved:.1e}; float32 drifts {drifted:.1e}, gradients {turned:.1e} ({where})",
+        flush=True,
+    )
+    if not (drifted <= MAX_DRIFT and turned <= MAX_GRADIENT_DRIFT):
         raise DriftError(f"{folder}: float32 drifts too far for a recording; lower the learning rate or settle the model")
+    if not moved >= MIN_MOVE:
+        raise ExportError(f"{folder}: training moves the loss by {moved:.1e} alone; raise the learning rate")
     arrays = {"rows": np.array(rule, np.int64), "learning_rate": np.array([rate], np.float32), "losses": np.array(exact[0], np.float32)}
-    arrays.update({"gradient:" + n: g.astype(np.float32) for n, g in exact[1].items()})
+    arrays.update({"gradient:" + n: np.atleast_1d(g).astype(np.float32) for n, g in exact[1].items()})
     arrays.update({"output:" + n: a for n, a in computed.items()})
     np.savez_compressed(os.path.join(folder, "recorded.npz"), **arrays)
