@@ -211,7 +211,10 @@ def describe_regularizer(name, regularizer):
 
 
 def describe_weights(model):
-    """Returns the initializers and regularizers of all trainable weights, by weight name."""
+    """Returns the initializers and regularizers of all trainable weights, by weight name.
+
+    An entry of the initializers is what makes a tensor a weight for netmend where the graph alone does not tell it from a constant.
+    """
     initializers, regularizers = {}, {}
     names = keras_graph.weight_names(model)
     for layer in model._flatten_layers():
@@ -236,6 +239,14 @@ def describe_weights(model):
             regularizer = getattr(layer, prefixes[0] + "_regularizer", None)
             if regularizer is not None:
                 regularizers[name] = describe_regularizer(name, regularizer)
+    for variable in model.trainable_weights:  # what add_weight made elsewhere: its initialiser is not kept, the values in the file are
+        name = names[id(variable)]
+        if name not in initializers:
+            if getattr(variable, "constraint", None) is not None:
+                raise ExportError(f"weight {name}: a constraint has no field in the recipe")
+            initializers[name] = {"name": "model"}
+            if getattr(variable, "regularizer", None) is not None:
+                regularizers[name] = describe_regularizer(name, variable.regularizer)
     return initializers, regularizers
 
 

@@ -139,6 +139,45 @@ def encoder(x):
     return layers.GlobalAveragePooling1D(name="mean")(x)
 
 
+class Token(layers.Layer):
+    """Puts a learned token in front of a sequence and adds learned positions."""
+
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, shape[-1]), initializer="random_normal", name="token")
+        self.positions = self.add_weight(shape=(1, shape[1] + 1, shape[-1]), initializer="random_normal", name="positions")
+
+    def call(self, x):
+        token = keras.ops.repeat(self.token, keras.ops.shape(x)[0], axis=0)
+        return keras.ops.concatenate([token, x], axis=1) + self.positions
+
+
+class Scale(layers.Layer):
+    """A learned factor per channel (LayerScale, Touvron et al. 2021, arXiv 2103.17239, equation 4)."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(0.1), name="factor")
+
+    def call(self, x):
+        return x * self.factor
+
+
+def vit():
+    """A small vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), with weights that layers of the program's own made."""
+    inputs = keras.Input((8, 8, 1), name="image")
+    x = Token(name="tokens")(layers.Reshape((16, 6), name="flat")(layers.Conv2D(6, 2, 2, name="patches")(inputs)))
+    for k in range(2):
+        y = layers.LayerNormalization(epsilon=1e-5, name=f"norm{k}a")(x)
+        y = layers.MultiHeadAttention(2, 3, dropout=0.1, name=f"attention{k}")(y, y)
+        x = layers.Add(name=f"join{k}a")([x, Scale(name=f"scale{k}a")(y)])
+        y = layers.LayerNormalization(epsilon=1e-5, name=f"norm{k}b")(x)
+        y = layers.Dense(6, name=f"narrow{k}")(layers.Dense(12, activation="gelu", name=f"wide{k}")(y))
+        x = layers.Add(name=f"join{k}b")([x, Scale(name=f"scale{k}b")(y)])
+    x = layers.LayerNormalization(epsilon=1e-5, name="norm")(x)[:, 0]
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="out")(x))
+    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, fixture_data.small_digits((8, 8, 1)), {"batch_size": 32, "epochs": 20}
+
+
 def autoencoder():
     """64-16-4-16-64; MSE against the input itself."""
     model = keras.Sequential([keras.Input((64,))])
@@ -219,7 +258,7 @@ COMMITTED = {
     "keras_mlp": mlp, "keras_cnn": cnn, "keras_resnet": resnet, "keras_two_inputs": two_inputs, "keras_conv1d": conv1d,
     "keras_activations": activations, "keras_lstm": lambda: tokens(layers.LSTM(8, name="lstm")),
     "keras_gru": lambda: tokens(layers.Bidirectional(layers.GRU(8), name="gru")), "keras_transformer": lambda: tokens(encoder),
-    "keras_autoencoder": autoencoder, "keras_unet": unet,
+    "keras_autoencoder": autoencoder, "keras_unet": unet, "keras_vit": vit,
 }  # fmt: skip
 # Three of its faults (DeepCrime's WCI, HLR, ARM), trained for five epochs.
 ON_DEMAND = {
@@ -241,8 +280,8 @@ def main():
         made = make()
         common.report(name, export(*made[:2], out, **made[2]))
         if name in COMMITTED:
-            # Attention over nearly equal tokens learns too fast at 0.01 for float32 to follow.
-            record(lambda: make()[0], made[0], out, rate=0.001 if name == "keras_transformer" else 0.01)
+            # Attention over nearly equal tokens learns too fast at 0.01 for float32 to follow, the autoencoder's mean over pixels too slowly.
+            record(lambda: make()[0], made[0], out, rate={"keras_transformer": 0.001, "keras_autoencoder": 1.0}.get(name, 0.01))
 
 
 if __name__ == "__main__":

@@ -228,6 +228,68 @@ class Transformer(nn.Module):
         return self.fc(self.encoder(self.embed(x) + self.place).mean(1))
 
 
+class ScaledBlock(nn.Module):
+    """A pre-norm encoder block whose two branches are scaled per channel (LayerScale, Touvron et al. 2021, arXiv 2103.17239, equation 4)."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, 2, dropout=0.1, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.scale1, self.scale2 = (nn.Parameter(torch.full((width,), 0.1)) for _ in range(2))
+
+    def forward(self, x):
+        y = self.norm1(x)
+        x = x + self.scale1 * self.attention(y, y, y, need_weights=False)[0]
+        return x + self.scale2 * self.mlp(self.norm2(x))
+
+
+class ViT(nn.Module):
+    """A small vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929): class token, learned positions, a learned scale of the logits."""
+
+    def __init__(self, width=8, depth=2):
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 2, 2)
+        self.token = nn.Parameter(torch.randn(1, 1, width) * 0.1)
+        self.positions = nn.Parameter(torch.randn(1, 17, width) * 0.1)
+        self.blocks = nn.Sequential(*[ScaledBlock(width) for _ in range(depth)])
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+        self.temperature = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.size(0), -1, -1), x], 1) + self.positions
+        return self.head(self.norm(self.blocks(x))[:, 0]) * self.temperature
+
+
+def vit():
+    """Bare parameters that no layer owns: adam, cross-entropy."""
+    model = ViT()
+    data = fixture_data.small_digits((1, 8, 8))
+    return model, torch.optim.Adam(model.parameters(), lr=0.003), nn.CrossEntropyLoss(), data, {"batch_size": 32, "epochs": 20}
+
+
+class Peephole(nn.Module):
+    """An LSTM with peepholes (Gers et al. 2002, JMLR 3, section 2) written out, over embedded tokens; its last state is classified."""
+
+    def __init__(self, inputs=6, width=8):
+        super().__init__()
+        self.embed = nn.Embedding(20, inputs)
+        self.gates, self.recur = nn.Linear(inputs, 4 * width), nn.Linear(width, 4 * width, bias=False)
+        self.peep_i, self.peep_f, self.peep_o = (nn.Parameter(torch.randn(width) * 0.3) for _ in range(3))
+        self.fc = nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = self.gates(self.embed(x))
+        h = c = torch.zeros_like(x[:, 0, : self.peep_i.numel()])
+        for step in range(x.size(1)):
+            i, f, g, o = (x[:, step] + self.recur(h)).chunk(4, 1)
+            i, f = torch.sigmoid(i + self.peep_i * c), torch.sigmoid(f + self.peep_f * c)
+            c = f * c + i * torch.tanh(g)
+            h = torch.sigmoid(o + self.peep_o * c) * torch.tanh(c)
+        return self.fc(h)
+
+
 def tokens(model):
     """Sequences of 12 tokens whose class is that of the most frequent third; Adam, cross-entropy."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -310,7 +372,7 @@ COMMITTED = {
     "pytorch_activations": activations, "pytorch_two_inputs": two_inputs,
     "pytorch_lstm": lambda: tokens(Recurrent(nn.LSTM)), "pytorch_gru": lambda: tokens(Recurrent(nn.GRU, bidirectional=True)),
     "pytorch_transformer": lambda: tokens(Transformer()), "pytorch_autoencoder": autoencoder,
-    "pytorch_unet": unet,
+    "pytorch_unet": unet, "pytorch_vit": vit, "pytorch_peephole": lambda: tokens(Peephole()),
 }  # fmt: skip
 ON_DEMAND = {"pytorch_m": m}
 FOLDED = "pytorch_folded"  # model.onnx alone

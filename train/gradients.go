@@ -71,7 +71,7 @@ func (p *plan) addGradients(m *onnx.Model, r Recipe) (f int, grads []Gradient, e
 	b.Output(loss)
 	ids := p.gradients(b, objective, GradientClip{}, r.Semantics)
 	for _, x := range p.params {
-		if !x.trained {
+		if !x.Trained {
 			continue
 		}
 		g := Gradient{Name: x.Name, Shape: x.Shape}

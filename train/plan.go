@@ -41,9 +41,8 @@ type probe struct {
 
 // param is a tensor of weights or running statistics.
 type param struct {
-	lower.Param
+	Param
 	state   engine.TensorID
-	trained bool
 	slots   []engine.TensorID
 	initial []float32
 }
@@ -92,7 +91,7 @@ func newPlan(m *onnx.Model, r Recipe, d data.Splits, o Options) (*plan, error) {
 
 // addParams makes a state tensor of every weight and running statistic and draws its initial values.
 func (p *plan) addParams(m *onnx.Model, r Recipe) error {
-	params, err := lower.Params(m)
+	params, err := Params(m, r)
 	if err != nil {
 		return err
 	}
@@ -100,18 +99,13 @@ func (p *plan) addParams(m *onnx.Model, r Recipe) error {
 		return err
 	}
 	for _, q := range params {
-		_, named := r.Initializers[q.Name]
-		if q.Role == lower.Fixed && !named { // a constant, unless the recipe knows it as a weight
-			continue
-		}
 		x := param{Param: q}
-		x.trained = q.Role != lower.RunningMean && q.Role != lower.RunningVar && !slices.Contains(r.Frozen, q.Name)
 		x.initial = make([]float32, engine.Len(q.Shape))
 		if err := p.initialise(&x, params, m, r); err != nil {
 			return err
 		}
 		x.state = p.prog.NewState(q.Name, q.Shape)
-		if x.trained {
+		if x.Trained {
 			rule := r.Optimizer.rule(r.Semantics)
 			for i := range rule.Slots() {
 				x.slots = append(x.slots, p.prog.NewState(fmt.Sprintf("%s/slot%d", q.Name, i), q.Shape))
@@ -119,15 +113,20 @@ func (p *plan) addParams(m *onnx.Model, r Recipe) error {
 		}
 		p.params = append(p.params, x)
 	}
-	if !slices.ContainsFunc(p.params, func(x param) bool { return x.trained }) {
+	if !slices.ContainsFunc(p.params, func(x param) bool { return x.Trained }) {
 		return errors.New("train: the model has no weights to train")
 	}
 	return nil
 }
 
 // checkNames refuses what a recipe says of weights and nodes that are not there or cannot have it.
-func checkNames(m *onnx.Model, r Recipe, params []lower.Param) error {
+func checkNames(m *onnx.Model, r Recipe, params []Param) error {
 	role := make(map[string]lower.Role)
+	for _, t := range m.Graph.Initializers {
+		if t.Type == onnx.Float32 || t.Type == onnx.Float64 {
+			role[t.Name] = lower.Fixed
+		}
+	}
 	for _, q := range params {
 		role[q.Name] = q.Role
 	}
@@ -142,9 +141,8 @@ func checkNames(m *onnx.Model, r Recipe, params []lower.Param) error {
 		}
 	}
 	for _, name := range keys(r.Regularizers) {
-		_, made := r.Initializers[name]
-		switch k := role[name]; {
-		case k == lower.RunningMean, k == lower.RunningVar, k == lower.Fixed && !made:
+		switch k := role[name]; k {
+		case lower.RunningMean, lower.RunningVar, lower.Fixed:
 			return fmt.Errorf("train: recipe: regularizers: %q is a %s, which is not trained", name, k)
 		}
 	}
@@ -166,7 +164,7 @@ func keys[V any](m map[string]V) []string {
 }
 
 // initialise draws a tensor's values as the recipe says, or as the framework does by default for the tensor's role.
-func (p *plan) initialise(x *param, all []lower.Param, m *onnx.Model, r Recipe) error {
+func (p *plan) initialise(x *param, all []Param, m *onnx.Model, r Recipe) error {
 	init, ok := r.Initializers[x.Name]
 	if !ok {
 		init = defaultInitializer(x.Param, all, r.Semantics)
@@ -183,7 +181,7 @@ func (p *plan) initialise(x *param, all []lower.Param, m *onnx.Model, r Recipe) 
 }
 
 // defaultInitializer is what nn.Linear, nn.Conv, nn.BatchNorm, nn.Embedding (torch) or the layers of the same purpose (Keras) start with.
-func defaultInitializer(x lower.Param, all []lower.Param, s Semantics) Initializer {
+func defaultInitializer(x Param, all []Param, s Semantics) Initializer {
 	switch x.Role {
 	case lower.Scale, lower.RunningVar:
 		return Initializer{Name: "ones"}
@@ -342,7 +340,7 @@ func (p *plan) objective(b *engine.Builder, low *lower.Result, r Recipe) (loss, 
 	}
 	for _, x := range p.params {
 		g, ok := r.Regularizers[x.Name]
-		if !ok || !x.trained {
+		if !ok || !x.Trained {
 			continue
 		}
 		b.Label("regularizer of " + x.Name)
@@ -368,7 +366,7 @@ func (p *plan) objective(b *engine.Builder, low *lower.Result, r Recipe) (loss, 
 func (p *plan) gradients(b *engine.Builder, objective engine.TensorID, clip GradientClip, s Semantics) []engine.TensorID {
 	var wrt []engine.TensorID
 	for _, x := range p.params {
-		if x.trained {
+		if x.Trained {
 			wrt = append(wrt, x.state)
 		}
 	}
@@ -396,7 +394,7 @@ func (p *plan) addStep(name string, batch int, m *onnx.Model, r Recipe, predicti
 	rule := r.Optimizer.rule(r.Semantics)
 	i := 0
 	for _, x := range p.params {
-		if !x.trained {
+		if !x.Trained {
 			continue
 		}
 		if grads[i] != engine.None {
@@ -437,7 +435,7 @@ func (p *plan) addProbe(name string, m *onnx.Model, r Recipe, training bool) (pr
 	i := 0
 	var places []int // of the nodes that use the parameters
 	for _, q := range p.params {
-		if q.trained {
+		if q.Trained {
 			x.layers = append(x.layers, Layer{Name: q.Name, Kind: "parameter", Op: q.Role.String(), Shape: q.Shape})
 			x.outs = append(x.outs, [2]int{out(q.state), out(grads[i])})
 			places = append(places, slices.Index(m.Graph.Nodes, q.Node))

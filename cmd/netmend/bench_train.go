@@ -18,7 +18,6 @@ import (
 	"netmend/onnx"
 	"netmend/repair"
 	"netmend/train"
-	"netmend/train/lower"
 )
 
 // benchNetwork is one member of the reference set: a network with the recipe that it is trained by. scripts/bench_pytorch.py has the same.
@@ -207,12 +206,12 @@ func (n benchNetwork) measure(ctx context.Context, dev engine.Device, long time.
 	if err != nil {
 		return trainSpeed{}, err
 	}
-	params, err := lower.Params(m)
+	params, err := train.Params(m, train.Recipe{}) // the recipe names no weights
 	if err != nil {
 		return trainSpeed{}, err
 	}
 	for _, w := range params {
-		if w.Role != lower.RunningMean && w.Role != lower.RunningVar && w.Role != lower.Fixed {
+		if w.Trained {
 			s.Parameters += int64(engine.Len(w.Shape))
 		}
 	}

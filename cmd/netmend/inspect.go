@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -9,11 +10,13 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"netmend/onnx"
+	"netmend/train"
 	"netmend/train/lower"
 )
 
 func inspectCommand() *cli.Command {
-	return &cli.Command{Name: "inspect", Usage: "show what is in a model and whether it can be trained", ArgsUsage: "MODEL.onnx", Flags: []cli.Flag{jsonFlag}, Action: runInspect}
+	return &cli.Command{Name: "inspect", Usage: "show what is in a model and whether it can be trained", ArgsUsage: "MODEL.onnx", Action: runInspect,
+		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "recipe", Usage: "training recipe, `FILE.yaml`: tells what it trains from constants"}}}
 }
 
 // inspection is what `netmend inspect --json` prints.
@@ -59,25 +62,55 @@ func runInspect(c *cli.Context) error {
 	for _, p := range lower.Problems(m) {
 		r.Refused = append(r.Refused, p.Error())
 	}
-	params, err := lower.Params(m)
-	if err != nil {
+	if err := r.addWeights(m, c.String("recipe")); err != nil {
 		return err
-	}
-	for _, p := range params {
-		r.Weights = append(r.Weights, weight{p.Name, p.Role.String(), p.Shape})
-		if p.Role != lower.Fixed && p.Role != lower.RunningMean && p.Role != lower.RunningVar {
-			n := int64(1)
-			for _, d := range p.Shape {
-				n *= int64(d)
-			}
-			r.Parameters += n
-		}
 	}
 	r.Notes = append(r.Notes, lower.FoldedBatchNorms(m)...)
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, r)
 	}
 	return printInspection(c, r)
+}
+
+// addWeights lists all float initializers, and notes those that a program may have trained and netmend takes for constants.
+func (r *inspection) addWeights(m *onnx.Model, recipePath string) error {
+	var recipe train.Recipe
+	if recipePath != "" {
+		var err error
+		if recipe, err = train.ReadRecipe(recipePath); err != nil {
+			return err
+		}
+	}
+	params, err := train.Params(m, recipe)
+	if err != nil {
+		return err
+	}
+	known := map[string]train.Param{}
+	for _, p := range params {
+		known[p.Name] = p
+	}
+	all, err := lower.Params(m)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		q, weighs := known[p.Name]
+		if weighs {
+			p = q.Param
+		}
+		r.Weights = append(r.Weights, weight{p.Name, p.Role.String(), p.Shape})
+		n := int64(1)
+		for _, d := range p.Shape {
+			n *= int64(d)
+		}
+		if q.Trained {
+			r.Parameters += n
+		}
+		if !weighs && n > 1 && !slices.Contains(recipe.Frozen, p.Name) {
+			r.Notes = append(r.Notes, fmt.Sprintf("%q %v is taken for a constant: only with an entry in the recipe's initializers is it trained", p.Name, p.Shape))
+		}
+	}
+	return nil
 }
 
 func printInspection(c *cli.Context, r inspection) error {

@@ -11,7 +11,7 @@ import (
 type Role uint8
 
 const (
-	Fixed  Role = iota // a constant: shapes, indices, normalisation constants
+	Fixed  Role = iota // the graph alone does not tell it from a constant: shapes, indices, normalisation constants
 	Kernel             // weights of a dense, convolutional or matrix-product layer
 	Bias
 	Scale // of a normalisation
@@ -20,9 +20,12 @@ const (
 	RunningVar
 	Slope     // of PRelu
 	Embedding // the table of a Gather
+	// Parameter is what the graph makes Fixed and the recipe a weight: position tables, class tokens, scales of layers, peepholes. [Params]
+	// never gives it, train.Params does.
+	Parameter
 )
 
-var roleNames = [...]string{"fixed", "kernel", "bias", "scale", "shift", "running mean", "running variance", "slope", "embedding"}
+var roleNames = [...]string{"fixed", "kernel", "bias", "scale", "shift", "running mean", "running variance", "slope", "embedding", "parameter"}
 
 func (r Role) String() string { return roleNames[r] }
 
@@ -31,7 +34,7 @@ type Param struct {
 	Name  string
 	Role  Role
 	Shape []int
-	Node  *onnx.Node // the first node that uses it as what it is; nil for Fixed
+	Node  *onnx.Node // the first node that uses it as what it is; nil for Fixed and Parameter
 	// FanIn and FanOut are the numbers of inputs and outputs of one unit as Keras and PyTorch count them: kernel area times channels. A
 	// tensor of one dimension that is no kernel counts its length for both, as Keras does.
 	FanIn, FanOut int
