@@ -30,6 +30,9 @@ COMPOSED = {
     keras.activations.hard_tanh: [("Clip", ["x", -1.0, 1.0])],
 }  # fmt: skip
 
+# Where no constant of a network lies: 0.5 and 1 would be among the numbers of one with 8 million weights that began at 0.25.
+FIRST = 2.0**44
+
 REFUSED = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
 # Operators that commute with a transpose when their first input is the only one that is not a scalar.
@@ -56,13 +59,13 @@ class Fingerprints:
     weights: {name: (variable, true values, numbers it held)}; nodes: {number: (kind, layer or activation)}; vectors:
     {id of layer: (layer, numbers, rank)}; names: weight_names; restored: weights that restore_nodes has put back; slopes:
     weights of PReLU layers.
-    Numbers are consecutive float32 from 0.25 upwards, the smallest weights first.
+    Numbers are consecutive float32 from FIRST upwards, the smallest weights first.
     """
 
     def __init__(self, model):
         self.model, self.weights, self.nodes, self.vectors = model, {}, {}, {}
         self.names, self.restored, self.slopes = weight_names(model), set(), set()
-        self.next = int(np.float32(0.25).view(np.uint32)) + 1
+        self.next = int(np.float32(FIRST).view(np.uint32)) + 1
 
     def take(self, count):
         numbers = np.arange(self.next, self.next + count, dtype=np.uint32).view(np.float32)

@@ -2,10 +2,10 @@
 
     python scripts/zoo_pytorch.py out/zoo                     # all
     python scripts/zoo_pytorch.py out/zoo pytorch_resnet18    # one
-    NETMEND_EXPORTS=out/zoo go test ./cmd/netmend ./train -run Recorded -v
+    NETMEND_EXPORTS=$PWD/out/zoo go test ./cmd/netmend -run Recorded -v
 
 Architectures are torchvision's where it has them, with ten classes on 64x64 images; ResNet-20 and U-Net are written out here.
-Weights are freshly initialised from seed 1, running statistics are those of the data. Needs torchvision besides what
+Weights are freshly initialised from seed 1, but for what settle() says. Needs torchvision besides what
 export_pytorch.py needs.
 """
 
@@ -47,21 +47,28 @@ def resnet20():
 MODELS = {
     "pytorch_resnet18": (lambda: zoo.resnet18(num_classes=10), 64, 1e-5),
     "pytorch_resnet20": (resnet20, 32, 1e-4),
-    "pytorch_resnet50": (lambda: zoo.resnet50(num_classes=10), 64, 1e-4),
+    "pytorch_resnet50": (lambda: zoo.resnet50(num_classes=10), 64, 1e-5),
     "pytorch_vgg11_bn": (vgg11_bn, 64, 1e-4),
     "pytorch_densenet121": (lambda: zoo.densenet121(num_classes=10), 64, 1e-4),
-    "pytorch_mobilenet_v2": (lambda: zoo.mobilenet_v2(num_classes=10), 64, 1e-6),
-    "pytorch_squeezenet": (lambda: zoo.squeezenet1_1(num_classes=10), 64, 0.001),
-    "pytorch_googlenet": (lambda: zoo.googlenet(num_classes=10, aux_logits=False, init_weights=False), 64, 1e-4),
+    "pytorch_mobilenet_v2": (lambda: zoo.mobilenet_v2(num_classes=10), 64, 1e-5),
+    "pytorch_squeezenet": (lambda: zoo.squeezenet1_1(num_classes=10), 64, 0.01),
+    "pytorch_googlenet": (lambda: zoo.googlenet(num_classes=10, aux_logits=False, init_weights=False), 64, 1e-5),
     # Stochastic depth, which drops whole samples of a block, has no ONNX operator.
-    "pytorch_efficientnet_b0": (lambda: zoo.efficientnet_b0(num_classes=10, stochastic_depth_prob=0.0), 64, 1e-6),
+    "pytorch_efficientnet_b0": (lambda: zoo.efficientnet_b0(num_classes=10, stochastic_depth_prob=0.0), 64, 1e-5),
     "pytorch_unet": (lambda: UNet(16, 4, 3), 64, 0.01),
 }
 
 
 def settle(model, x, passes=3):
-    """Sets the running statistics to the data's, as training would: with the initial ones deep activations explode."""
+    """Brings a fresh model into a state in which float32 can be told from a fault.
+
+    Shifts of batch-norm start at SHIFT deviations: of what is spread around 0, deep networks have some activation so near to ReLU's kink
+    that rounding decides on which side it lies, and one such moves gradients by more than a replay is allowed. Running statistics are
+    the data's, as training would make them: with the initial ones deep activations explode.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for m in norms:
+        nn.init.constant_(m.bias, recording.SHIFT)
     momenta = [m.momentum for m in norms]
     for m in norms:
         m.momentum = None  # the plain mean over the passes
