@@ -38,6 +38,21 @@ def mlp():
     return model, hot(fixture_data.small_digits((64,))), {"batch_size": 32, "epochs": 10}
 
 
+def normalization():
+    """Inputs scaled by statistics of the data, which are constants of the graph and not trained."""
+    data = fixture_data.small_digits((64,))
+    scale = layers.Normalization(name="scale")
+    scale.adapt(data["x_train"])
+    model = keras.Sequential([
+        keras.Input((64,)),
+        scale,
+        layers.Dense(16, activation="relu", name="hidden"),
+        layers.Dense(10, activation="softmax", name="out"),
+    ])  # fmt: skip
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, data, {"batch_size": 32, "epochs": 10}
+
+
 def cnn():
     """Channels-last convolutions with batch-norm, pooling and dropout; Adam, integer labels."""
     model = keras.Sequential([
@@ -255,7 +270,7 @@ def m(kernel="glorot_uniform", rate=1.0, activation="softmax", epochs=12):
 
 
 COMMITTED = {
-    "keras_mlp": mlp, "keras_cnn": cnn, "keras_resnet": resnet, "keras_two_inputs": two_inputs, "keras_conv1d": conv1d,
+    "keras_mlp": mlp, "keras_normalization": normalization, "keras_cnn": cnn, "keras_resnet": resnet, "keras_two_inputs": two_inputs, "keras_conv1d": conv1d,
     "keras_activations": activations, "keras_lstm": lambda: tokens(layers.LSTM(8, name="lstm")),
     "keras_gru": lambda: tokens(layers.Bidirectional(layers.GRU(8), name="gru")), "keras_transformer": lambda: tokens(encoder),
     "keras_autoencoder": autoencoder, "keras_unet": unet, "keras_vit": vit,

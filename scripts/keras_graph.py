@@ -80,12 +80,17 @@ class Fingerprints:
                 raise ExportError(f"layer {layer.name}: Dropout with noise_shape has no ONNX operator")
         self.patched = []
         self.patch_layers()
-        for variable in sorted(self.model.weights, key=lambda v: int(np.prod(v.shape))):
+        for variable in sorted(self.trained_or_running(), key=lambda v: int(np.prod(v.shape))):
             true = np.asarray(variable)
             numbers = self.take(true.size).reshape(true.shape)
             self.weights[self.names[id(variable)]] = (variable, true, numbers)
             variable.assign(numbers)
         return self
+
+    def trained_or_running(self):
+        """Returns the model's weights but for those of Normalization, which calls with numbers made of them once and for all."""
+        made = {id(v) for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.Normalization) for v in layer.weights}
+        return [v for v in self.model.weights if id(v) not in made]
 
     def patch(self, owner, name, value):
         self.patched.append((owner, name, getattr(owner, name)))
@@ -124,6 +129,9 @@ class Fingerprints:
         self.patch(keras.layers.Dropout, "call", dropout)
         self.patch(keras.layers.BatchNormalization, "call", batch_norm)
         for layer in self.model._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):  # tensors that a function holds become inputs of the graph, arrays constants
+                for name in ("mean", "variance"):
+                    self.patch(layer, name, np.asarray(getattr(layer, name)))
             if isinstance(layer, keras.layers.RNN):  # the loop that it would be otherwise holds its weights as its own state
                 self.patch(layer, "unroll", True)
             function = getattr(layer, "activation", None)
