@@ -10,7 +10,7 @@ import (
 )
 
 // journalVersion changes when lines are written or techniques ask differently, so that an old journal is refused and not misread.
-const journalVersion = 3
+const journalVersion = 4
 
 // header is the first line of a journal: everything that decides what the following lines say.
 type header struct {

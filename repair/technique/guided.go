@@ -347,12 +347,15 @@ func (g *guided) finished() bool {
 	}
 	tried, want := 0, enough
 	for _, a := range g.arms {
+		if a.valid && !a.over && g.clearly(a.score, bar) { // a short training is better already
+			return false
+		}
 		if a.batch == g.incumbent && (a.rung > 0 || a.over) {
 			tried++
 		}
 	}
 	since := g.spent - g.since
-	if good || math.IsNaN(g.base) {
+	if good { // never by comparison with a faulty subject that diverged: anything that trains is better
 		if want = enoughGood; g.used > 0 && since > goodPatience*g.spent/g.used {
 			return true
 		}
