@@ -40,7 +40,7 @@ func batchCommand() *cli.Command {
 			"   jobs:\n" +
 			"     - {name: digits, model: digits/model.onnx, recipe: digits/recipe.yaml, data: digits.npz}\n" +
 			"     - {model: eyes/model.onnx, recipe: eyes/recipe.yaml, data: eyes.npz, seed: 2, technique: random}\n\n" +
-			"Further keys: limit, target, categorical, without, pairs. Each job has the folder of its name in the output folder. A job that fails\n" +
+			"Keys are repair's flags; there are also limit, target, categorical, without and pairs. Each job has the folder of its name in the output folder. A job that fails\n" +
 			"does not stop the others; --resume tries it again. Exit codes: 0 all repaired, 3 some not, 1 some failed.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Value: "batch", Usage: "`FOLDER` for " + fileSummary + " and the jobs' folders"},
@@ -179,7 +179,7 @@ func readJobs(path string) ([]job, error) {
 		if err := j.complete(filepath.Dir(path)); err != nil {
 			var f *failure
 			if errors.As(err, &f) {
-				f.err = fmt.Errorf("%s: job %d: %s", path, i+1, strings.ReplaceAll(f.err.Error(), "--", ""))
+				f.err = fmt.Errorf("%s: job %d: %w", path, i+1, f.err)
 			}
 			return nil, err
 		}
@@ -279,9 +279,11 @@ func (b *batch) try(ctx context.Context, i int) (r jobResult) {
 		if x := recover(); x != nil {
 			r.Reason, trace = fmt.Sprintf("internal error: %v", x), debug.Stack()
 		}
-		if r.Outcome == jobFailed && os.MkdirAll(folder, 0o755) == nil {
-			text := fmt.Appendf(nil, "%s\n%s\n%s", r.Reason, r.Hint, trace)
-			if err := repair.WriteFile(filepath.Join(folder, fileError), text); err != nil {
+		why := filepath.Join(folder, fileError)
+		if r.Outcome != jobFailed {
+			os.Remove(why) // of an earlier try
+		} else if os.MkdirAll(folder, 0o755) == nil {
+			if err := repair.WriteFile(why, fmt.Appendf(nil, "%s\n%s\n%s", r.Reason, r.Hint, trace)); err != nil {
 				r.Reason += "; " + err.Error()
 			}
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"text/tabwriter"
@@ -11,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"netmend/faults/bench/svg"
+	"netmend/repair"
 	"netmend/train"
 )
 
@@ -70,7 +70,7 @@ func runBenchGrowth(c *cli.Context) error {
 		samples = append(samples, takeGrowth(steps*(i+1)/growthSamples))
 	}
 	if file := c.String("plot"); file != "" {
-		if err := os.WriteFile(file, growthPlot(name, samples), 0o644); err != nil {
+		if err := repair.WriteFile(file, growthPlot(name, samples)); err != nil {
 			return err
 		}
 	}

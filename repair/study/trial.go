@@ -32,8 +32,8 @@ var epochsKey = repair.Key{Operator: "epochs", Target: "recipe"}
 // faultyLike says whether a patch trains as the faulty subject does, longer or shorter.
 func faultyLike(p repair.Patch) bool { return len(p.Without(epochsKey)) == 0 }
 
-// train makes the training that a trial proposes, and lets a watch look at it where there is one. What goes wrong with it is written into the trial; the error is the context's, or one of
-// the study itself.
+// train makes the training that a trial proposes, and lets a watch look at it where there is one. What goes wrong with it is written into the
+// trial; the error is the context's, or one of the study itself.
 func (s *session) train(ctx context.Context, t *trialLine, w technique.Watch) error {
 	t.Score.Value = repair.Number(s.metric().Worst())
 	x, err := s.patched(s.search, t.Patch, t.Seed)
