@@ -307,14 +307,51 @@ func (t *Trainer) EvaluateGroups(ctx context.Context, rows []int32, n int) (Eval
 	if err != nil {
 		return ev, err
 	}
-	if ev, err = t.evaluation(outs, rows); err != nil || len(rows) < 2 {
+	if ev, err = t.evaluation(outs, rows); err != nil {
 		return ev, err
 	}
+	ev.Without, err = t.plan.without(newScorer(t.recipe), outs[1:], rows, n)
+	return ev, err
+}
+
+// evaluation scores what the evaluation function gave for rows: losses first, then an output for each target.
+func (t *Trainer) evaluation(outs [][]float64, rows []int32) (ev Evaluation, err error) {
+	if ev.Score, ev.NonFinite, err = t.plan.scores(newScorer(t.recipe), outs[1:], rows); err != nil {
+		return Evaluation{}, err
+	}
+	for _, v := range outs[0] {
+		ev.Loss += v / float64(len(rows))
+	}
+	return ev, nil
+}
+
+// scores is the metric of predictions for rows, an output for each target: the mean over the targets. It counts the values that are not finite.
+func (p *plan) scores(s scorer, preds [][]float64, rows []int32) (score float64, nonFinite int, err error) {
+	for i := range p.targets {
+		for _, v := range preds[i] {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				nonFinite++
+			}
+		}
+		v, err := s.score(preds[i], p.outShapes[i], &p.targets[i].raw, rows)
+		if err != nil {
+			return 0, 0, err
+		}
+		score += v / float64(len(p.targets))
+	}
+	return score, nonFinite, nil
+}
+
+// without scores predictions for rows without each of n groups of them, as EvaluateGroups says.
+func (p *plan) without(s scorer, preds [][]float64, rows []int32, n int) (out []float64, err error) {
+	if len(rows) < 2 {
+		return nil, nil
+	}
 	n = min(n, len(rows))
-	rest, some := make([][]float64, len(outs)), make([]int32, 0, len(rows))
+	rest, some := make([][]float64, len(preds)), make([]int32, 0, len(rows))
 	for g := range n {
 		some = some[:0]
-		for k := range outs {
+		for k := range preds {
 			rest[k] = rest[k][:0]
 		}
 		for i, row := range rows {
@@ -322,42 +359,18 @@ func (t *Trainer) EvaluateGroups(ctx context.Context, rows []int32, n int) (Eval
 				continue
 			}
 			some = append(some, row)
-			for k, o := range outs {
+			for k, o := range preds {
 				size := len(o) / len(rows)
 				rest[k] = append(rest[k], o[i*size:(i+1)*size]...)
 			}
 		}
-		part, err := t.evaluation(rest, some)
+		v, _, err := p.scores(s, rest, some)
 		if err != nil {
-			return ev, err
+			return nil, err
 		}
-		ev.Without = append(ev.Without, part.Score)
+		out = append(out, v)
 	}
-	return ev, nil
-}
-
-// evaluation scores what the evaluation function gave for rows: losses first, then an output for each target.
-func (t *Trainer) evaluation(outs [][]float64, rows []int32) (Evaluation, error) {
-	var ev Evaluation
-	s := newScorer(t.recipe)
-	for i := range t.plan.targets {
-		tg := &t.plan.targets[i]
-		pred := outs[1+i]
-		for _, v := range pred {
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				ev.NonFinite++
-			}
-		}
-		score, err := s.score(pred, t.plan.outShapes[i], &tg.raw, rows)
-		if err != nil {
-			return Evaluation{}, err
-		}
-		ev.Score += score / float64(len(t.plan.targets))
-	}
-	for _, v := range outs[0] {
-		ev.Loss += v / float64(len(rows))
-	}
-	return ev, nil
+	return out, nil
 }
 
 // Predict returns the model's outputs that have targets, one slice per output, rows in order.
