@@ -212,8 +212,30 @@ func printReport(c *cli.Context, out string, r study.Report) {
 	for _, line := range r.Words {
 		fmt.Fprintf(w, "  %s\n", line)
 	}
+	for _, line := range fineprint(r) {
+		fmt.Fprintln(w, line)
+	}
 	fmt.Fprintf(w, "%d trials for %.1f faulty trainings, %.0f s in all, on %s\n", r.Trials, float64(r.CostX), r.Seconds, r.Device)
 	if r.Verdict == study.Repaired {
 		fmt.Fprintf(w, "wrote %s\n", filepath.Join(out, fileModel))
 	}
+}
+
+// fineprint says what the p-values of a report are worth.
+func fineprint(r study.Report) (lines []string) {
+	if k := r.Constant; k != nil {
+		line := fmt.Sprintf("one answer for all rows has %s %.4g", r.Metric, float64(k.Score))
+		switch {
+		case k.P != nil:
+			line += fmt.Sprintf("; that the patch is better: p = %.3g over seeds, %.2g over rows", float64(*k.P), float64(k.Rows.P))
+		case r.Metric.Better(float64(r.Faulty.Mean), float64(k.Score)):
+			line += "; the faulty model is better than that"
+		}
+		lines = append(lines, line)
+	}
+	if len(r.Patch) > 0 {
+		lines = append(lines, fmt.Sprintf("one patch was tested on the hold-out rows, once: no correction for the %d trials, which never saw them; "+
+			"another run on the same rows is another test", r.Trials))
+	}
+	return lines
 }

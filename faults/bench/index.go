@@ -35,7 +35,8 @@ type header struct {
 	Device     string   `json:"device"`
 }
 
-const indexVersion = 1
+// indexVersion changes when runs are written or judged differently.
+const indexVersion = 2
 
 // Value is a training of a faulty or fixed subject.
 type Value struct {

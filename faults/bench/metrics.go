@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"netmend/data"
 	"netmend/repair"
 	"netmend/repair/stats"
 	"netmend/repair/technique"
@@ -108,43 +107,17 @@ func AsymmetricJaccard(truth, patch repair.Patch) float64 {
 	return float64(both) / float64(len(want))
 }
 
-// chance is the accuracy of the best constant answer on the search rows: the share of the most frequent class. NaN for other metrics, which have
-// no such level.
+// chance is the accuracy of the best constant answer on the search rows, fitted on these rows themselves: what a network that has collapsed scores
+// at most. NaN for errors, which have no such level in the tables, and for a subject that cannot be trained.
 func chance(s repair.Subject) float64 {
-	if !s.Recipe.Metric.Maximize() || len(s.Data.Targets) == 0 {
+	if !s.Recipe.Metric.Maximize() {
 		return math.NaN()
 	}
-	classes := classesOf(&s.Data.Targets[0])
-	counts, most := map[int]int{}, 0
-	for _, r := range s.Data.Search {
-		c := classes(int(r))
-		counts[c]++
-		most = max(most, counts[c])
+	ev, err := train.Constant(s.Model, s.Recipe, s.Data, s.Data.Search, s.Data.Search, 0)
+	if err != nil {
+		return math.NaN()
 	}
-	return float64(most) / float64(len(s.Data.Search))
-}
-
-// classesOf gives the class of a row: its value, or the place of the largest of several.
-func classesOf(a *data.Array) func(row int) int {
-	size := a.RowSize()
-	at := func(i int) float64 {
-		if a.IsInt() {
-			return float64(a.Int[i])
-		}
-		return float64(a.Float[i])
-	}
-	return func(row int) int {
-		if size == 1 {
-			return int(math.Round(at(row)))
-		}
-		best := 0
-		for k := range size {
-			if at(row*size+k) > at(row*size+best) {
-				best = k
-			}
-		}
-		return best
-	}
+	return ev.Score
 }
 
 // dead says that a trial's training came to nothing: it diverged, could not be made, has outputs that are not finite, or its accuracy is no higher

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"netmend/data"
 	"netmend/faults"
 	"netmend/repair"
 	"netmend/repair/technique"
@@ -123,17 +122,37 @@ func TestBestAndDead(t *testing.T) {
 	if got := best(trials[:1], train.Accuracy); got != -1 {
 		t.Errorf("best is trial %d of none", got)
 	}
-	s := repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: []int32{0, 1, 2, 3},
-		Set: data.Set{Targets: []data.Array{{Shape: []int{5, 2}, Float: []float32{1, 0, 0, 1, 0, 1, 0, 1, 1, 0}}}}}}
-	if got := chance(s); got != 0.75 {
-		t.Errorf("chance is %v", got)
-	}
 	x := technique.Trial{State: technique.Completed, Score: technique.Score{Value: 0.75, Valid: true}}
 	if !dead(x, 0.75, train.Accuracy) || dead(x, 0.7, train.Accuracy) || dead(x, math.NaN(), train.MAE) {
 		t.Error("a constant answer is dead, a better one is not, and an error has no chance level")
 	}
 	if x.State = technique.Diverged; !dead(x, 0, train.Accuracy) {
 		t.Error("a diverged trial is dead")
+	}
+}
+
+// The level of D6 is the share of its more frequent class among the search rows; D7 is scored by an error, and has none.
+func TestChance(t *testing.T) {
+	c := mustSmall(t, faults.StrictProtocol)
+	for i, e := range c.Entries {
+		x, err := e.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := x.Faulty
+		s.Data.Holdout = nil
+		got, want := chance(s), math.NaN()
+		if i == 0 {
+			ones := 0.0
+			for _, row := range s.Data.Search {
+				ones += float64(s.Data.Targets[0].Int[row])
+			}
+			n := float64(len(s.Data.Search))
+			want = max(ones, n-ones) / n
+		}
+		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
+			t.Errorf("%s: chance is %v, want %v", e.Fault.ID, got, want)
+		}
 	}
 }
 

@@ -35,11 +35,12 @@ type Sample struct {
 type Report struct {
 	Verdict   Verdict            `json:"verdict"`
 	Metric    train.Metric       `json:"metric"`
-	Faulty    Sample             `json:"faulty"`         // on the hold-out rows
-	Repaired  Sample             `json:"repaired"`       // of the best patch, proven or not; empty without one
-	P         repair.Number      `json:"p"`              // one-sided exact Wilcoxon test of the paired differences
-	Rows      *RowTest           `json:"rows,omitempty"` // nil: there was no patch to judge
-	A12       repair.Number      `json:"a12"`            // Vargha and Delaney's effect size, 1: always better
+	Faulty    Sample             `json:"faulty"`             // on the hold-out rows
+	Repaired  Sample             `json:"repaired"`           // of the best patch, proven or not; empty without one
+	P         repair.Number      `json:"p"`                  // one-sided exact Wilcoxon test of the paired differences
+	Rows      *RowTest           `json:"rows,omitempty"`     // nil: there was no patch to judge
+	Constant  *ConstantTest      `json:"constant,omitempty"` // nil: the subject cannot be trained
+	A12       repair.Number      `json:"a12"`                // Vargha and Delaney's effect size, 1: always better
 	Interval  *Interval          `json:"interval,omitempty"`
 	Edits     int                `json:"edits"` // of the patch
 	Patch     repair.Patch       `json:"patch"`
@@ -76,12 +77,15 @@ type RowTest struct {
 // rowGroups is in how many groups hold-out rows are left out of the score: enough for a t-test to be little weaker than with one group per row.
 const rowGroups = 20
 
-// Claim is the p-value of "better on other seeds and on other rows": the larger of the two (intersection-union test, Berger 1982).
+// Claim is the p-value of "better than the faulty subject, and than a constant answer, on other seeds and on other rows": the largest of those, which
+// needs no correction for their number (intersection-union test, Berger 1982). Nor does it for the trials of the search, which never saw the hold-out
+// rows: one patch is tested on them, once. Every further study with the same hold-out rows is a test more.
 func (r Report) Claim() float64 {
+	p := math.Max(float64(r.P), r.Constant.claim())
 	if r.Rows == nil {
-		return float64(r.P)
+		return p
 	}
-	return math.Max(float64(r.P), float64(r.Rows.P))
+	return math.Max(p, float64(r.Rows.P))
 }
 
 // Interval is a 95 % bootstrap interval of the mean paired difference, repaired minus faulty.
@@ -139,12 +143,21 @@ func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Re
 		return Report{}, err
 	}
 	r.Rows = rows
+	answer, untrainable := s.constant(patch)
+	if untrainable == nil {
+		if r.Constant, err = s.testConstant(answer, pairs); err != nil {
+			return Report{}, err
+		}
+	}
 	if err := s.compare(&r, faulty, repaired); err != nil {
 		return Report{}, err
 	}
 	s.totals(&r)
 	if r.Verdict != Repaired {
 		return r, nil
+	}
+	if untrainable != nil {
+		return Report{}, fmt.Errorf("study: constant answer: %w", untrainable)
 	}
 	x, err := s.patched(s.Subject, patch, best.Seed)
 	if err != nil {
@@ -164,6 +177,9 @@ func (s *session) judgeFaulty(ctx context.Context, r *Report) error {
 	}
 	r.Seeds = []uint64{seed}
 	r.Faulty = sampleOf([]float64{float64(*a.Holdout)})
+	if answer, err := s.constant(nil); err == nil {
+		r.Constant = &ConstantTest{Score: *answer.Holdout}
+	}
 	s.totals(r)
 	return nil
 }
@@ -224,9 +240,11 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 	switch {
 	case len(faulty) < s.Seeds:
 		r.Reason = fmt.Sprintf("after %d of %d pairs no outcome of the others could be significant", len(faulty), s.Seeds)
-	case p < significance && !(r.Claim() < significance):
+	case p < significance && r.Rows != nil && !(float64(r.Rows.P) < significance):
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, but too little for the number of rows: on other rows it may be none, p = %.3g",
 			len(faulty), float64(r.Rows.P))
+	case p < significance && !(r.Constant.claim() < significance):
+		r.Reason = r.Constant.reason(s.metric(), len(faulty))
 	case p < significance:
 		r.Verdict = Repaired
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)

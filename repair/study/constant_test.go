@@ -1,0 +1,138 @@
+package study
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"netmend/data"
+	"netmend/engine/reference"
+	"netmend/repair"
+	"netmend/repair/operators"
+	"netmend/train"
+)
+
+// majority gives a share of the rows class 3 and the others the other classes, in every part alike.
+func majority(s *repair.Subject, share float64) {
+	for _, rows := range [][]int32{s.Data.Train, s.Data.Search, s.Data.Holdout} {
+		for i, row := range rows {
+			if s.Data.Targets[0].Int[row] = 3; float64(i) >= share*float64(len(rows)) {
+				s.Data.Targets[0].Int[row] = int32(4 + i%6)
+			}
+		}
+	}
+}
+
+// A patch that takes the score from 0.32 to 0.83 repairs where the most frequent class has 0.7 of the rows, and not where it has 0.9.
+func TestConstantAnswerIsNoRepair(t *testing.T) {
+	for _, c := range []struct {
+		share float64
+		want  Verdict
+	}{{0.7, Repaired}, {0.9, NoRepair}} {
+		cfg := config(t, &fakeWorld{})
+		majority(&cfg.Subject, c.share)
+		cfg.Technique, cfg.Budget = "guided", Budget{Times: 30}
+		r := mustRun(t, cfg)
+		if r.Verdict != c.want || r.P >= 0.05 || r.Rows.P >= 0.05 {
+			t.Errorf("%v: %+v", c.share, r)
+		}
+		k := r.Constant
+		if k == nil || float64(k.Score) != c.share || k.P == nil || k.Rows == nil || (r.Claim() < 0.05) != (c.want == Repaired) || r.Claim() < k.claim() {
+			t.Fatalf("%v: claim %v, constant answer %+v", c.share, r.Claim(), k)
+		}
+		if refused := strings.Contains(r.Reason, "its accuracy is 0.9, which leaves 0.1 for what can be learned"); refused != (c.want == NoRepair) || refused != (r.Model == nil) {
+			t.Errorf("%v: %s", c.share, r.Reason)
+		}
+		want, _ := json.Marshal(r)
+		cfg.Resume = true
+		if got, _ := json.Marshal(mustRun(t, cfg)); !bytes.Equal(got, want) {
+			t.Errorf("resumed %s, want %s", got, want)
+		}
+	}
+}
+
+// Beside a faulty subject that is better than the constant answer there is no test, and a search that finds nothing reports the answer's score.
+func TestConstantAnswerBelowTheFault(t *testing.T) {
+	c := config(t, &fakeWorld{})
+	if r := mustRun(t, c); r.Verdict != Repaired || r.Constant == nil || r.Constant.P != nil || r.Constant.Rows != nil || !(r.Constant.Score < r.Faulty.Mean) {
+		t.Errorf("%+v, constant answer %+v", r, r.Constant)
+	}
+	c.Journal, c.Budget = filepath.Join(t.TempDir(), "j"), Budget{Trials: 1}
+	majority(&c.Subject, 0.8)
+	if r := mustRun(t, c); r.Verdict != NoRepair || r.Constant == nil || r.Constant.Score != 0.8 || r.Constant.P != nil || r.Claim() != 1 {
+		t.Errorf("%+v, constant answer %+v", r, r.Constant)
+	}
+}
+
+func TestConstantTest(t *testing.T) {
+	rows := make([]int32, 20)
+	run := func(v float64) runLine {
+		n := repair.Number(v)
+		r := runLine{Holdout: &n}
+		for range rows {
+			r.Without = append(r.Without, n)
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name                       string
+		metric                     train.Metric
+		faulty, repaired, constant float64
+		p                          float64 // negative: no test
+	}{
+		{"up to the most frequent class", train.Accuracy, 0.30, 0.64, 0.65, 1},
+		{"above the most frequent class", train.Accuracy, 0.30, 0.66, 0.65, 1.0 / 64},
+		{"below a class that nearly all rows have", train.Accuracy, 0.95, 0.97, 0.98, 1},
+		{"the most frequent class itself", train.Accuracy, 0, 0.65, 0.65, 1},
+		{"a fault above it", train.Accuracy, 0.7, 0.71, 0.65, -1},
+		{"up to the median", train.MAE, 9, 3, 3, 1},
+		{"below the median's error", train.MAE, 9, 2.5, 3, 1.0 / 64},
+		{"a fault below it", train.MAE, 2.9, 2.5, 3, -1},
+	} {
+		s := &session{Config: Config{Seeds: 6, Subject: repair.Subject{Recipe: train.Recipe{Metric: c.metric}, Data: data.Splits{Holdout: rows}}}}
+		var pairs [][2]runLine
+		for range 6 {
+			pairs = append(pairs, [2]runLine{run(c.faulty), run(c.repaired)})
+		}
+		got, err := s.testConstant(run(c.constant), pairs)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		if (got.P == nil) != (c.p < 0) || got.P != nil && float64(*got.P) != c.p || float64(got.Score) != c.constant {
+			t.Errorf("%s: %+v, want p %v", c.name, got, c.p)
+		}
+	}
+}
+
+// Inputs that tell nothing of their classes: the faulty training diverges, the best that any patch can do is to answer the class of four fifths of
+// the rows, and that is no repair though it is better with every seed and on all rows.
+func TestNothingToLearn(t *testing.T) {
+	s := subject(t)
+	random := rand.New(rand.NewPCG(3, 3))
+	x, y := make([]float32, 500*64), make([]int32, 500)
+	for i := range x {
+		x[i] = random.Float32()
+	}
+	for i := range y {
+		if y[i] = 1; i%5 == 0 {
+			y[i] = random.Int32N(10)
+		}
+	}
+	set := data.Set{Inputs: []data.Array{{Name: s.Data.Inputs[0].Name, Shape: []int{500, 64}, Float: x}}, Targets: []data.Array{{Name: "y", Shape: []int{500}, Int: y}}}
+	var err error
+	if s.Data, err = data.Split(set, data.DefaultRatios, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	s.Recipe.Epochs = 3
+	s.Recipe.Optimizer = train.Optimizer{Name: "sgd", LearningRate: 1e30}
+	keys := []repair.Key{{Operator: "learning_rate", Target: "recipe"}}
+	r := mustRun(t, Config{Subject: s, Operators: operators.All(), Technique: "random", Budget: Budget{Trials: 15}, Seed: 1, Keys: keys,
+		Start: OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(t.TempDir(), "j")})
+	if r.Verdict != NoRepair || r.Faulty.Mean != 0 || r.P >= 0.05 || r.Rows.P >= 0.05 || r.Constant == nil || !(r.Claim() > 0.05) ||
+		!(r.Repaired.Mean <= r.Constant.Score+1e-9) || !strings.Contains(r.Reason, "one answer for all rows") {
+		t.Errorf("%+v, constant answer %+v", r, r.Constant)
+	}
+}
