@@ -93,6 +93,38 @@ func Open(name, root string, limitTrain, limitTest int) (train, test data.Set, e
 	return train, test, nil
 }
 
+// Unused gives rows that Open leaves out with the same limits, at most so many: of the test part, or where all of that are in use, of the training
+// part; none where Open leaves out nothing. Like a limit's, they are fixed and keep the shares of the classes.
+func Unused(name, root string, limitTrain, limitTest, most int) (data.Set, error) {
+	for part, limit := range []int{limitTest, limitTrain} {
+		if limit == 0 || most < 1 {
+			continue
+		}
+		wanted := [2]int{} // all of both parts
+		made := sets[name].rows != nil
+		if made {
+			wanted[1-part], wanted[part] = limit+most, 1
+		}
+		train, test, err := Open(name, root, wanted[0], wanted[1])
+		if err != nil {
+			return data.Set{}, err
+		}
+		set := []data.Set{test, train}[part]
+		var left []int32
+		if made { // Open gives the first ones
+			for i := limit; i < set.Rows(); i++ {
+				left = append(left, int32(i))
+			}
+		} else if _, left, err = divide(set, limit); err != nil {
+			return data.Set{}, fmt.Errorf("dataset: %q: %w", name, err)
+		}
+		if len(left) > 0 {
+			return subset(set.Select(left), most)
+		}
+	}
+	return data.Set{}, nil
+}
+
 // present gives the path of a file or folder of root.
 func present(root string, parts ...string) (string, error) {
 	path := filepath.Join(append([]string{root}, parts...)...)
@@ -102,19 +134,25 @@ func present(root string, parts ...string) (string, error) {
 	return path, nil
 }
 
-// subset picks limit rows. A class is a label, or a distinct row where the targets are rows of bits.
+// subset picks limit rows.
 func subset(s data.Set, limit int) (data.Set, error) {
+	picked, left, err := divide(s, limit)
+	if err != nil || len(left) == 0 {
+		return s, err
+	}
+	return s.Select(picked), nil
+}
+
+// divide picks limit rows, or all for 0, and gives those that are left too. A class is a label, or a distinct row where the targets are rows of bits.
+func divide(s data.Set, limit int) (picked, left []int32, err error) {
 	n := s.Rows()
 	if limit == 0 || limit >= n {
-		return s, nil
+		return nil, nil, nil
 	}
 	classes, stratify := classesOf(&s.Targets[0])
 	by := data.Set{Inputs: []data.Array{classes}, Targets: []data.Array{classes}}
 	parts, err := data.Split(by, data.Ratios{Train: float64(limit), Search: float64(n - limit)}, seed, stratify)
-	if err != nil {
-		return data.Set{}, err
-	}
-	return s.Select(parts.Train), nil
+	return parts.Train, parts.Search, err
 }
 
 // classesOf numbers the classes of targets; false where they are no classes but measured values.

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -195,6 +196,69 @@ func TestLimitsKeepTheClasses(t *testing.T) {
 				t.Errorf("%s: a class has %d of 70 rows, its share is %.1f", name, b[c], share)
 			}
 		}
+	}
+}
+
+// What is left over has none of the rows in use: each row of these sets is told from the others by where it is in the whole part.
+func TestUnused(t *testing.T) {
+	at := func(set data.Set) map[string]int {
+		seen := map[string]int{}
+		x := set.Inputs[0].AsFloat()
+		for r := range set.Rows() {
+			n := x.RowSize()
+			seen[fmt.Sprint(x.Float[r*n:(r+1)*n])]++
+		}
+		return seen
+	}
+	for _, c := range []struct {
+		name              string
+		train, test, most int
+		want              int
+		part              string
+	}{
+		{"threshold", 70, 500, 100, 100, "test"}, {"threshold", 70, 1990, 100, 10, "test"}, {"threshold", 70, 0, 50, 50, "train"}, {"threshold", 70, 2000, 50, 50, "train"},
+		{"line", 70, 0, 50, 10, "train"}, {"line", 80, 20, 50, 0, ""}, {"threshold", 0, 0, 50, 0, ""}, {"eyes", 5, 3, 4, 4, "test"}, {"eyes", 5, 0, 4, 4, "train"},
+	} {
+		got, err := Unused(c.name, "", c.train, c.test, c.most)
+		if err != nil || got.Rows() != c.want {
+			t.Errorf("%+v: %d rows, %v", c, got.Rows(), err)
+			continue
+		}
+		again, err := Unused(c.name, "", c.train, c.test, c.most)
+		if err != nil || !reflect.DeepEqual(got, again) {
+			t.Errorf("%+v: not the same again, %v", c, err)
+		}
+		if c.want == 0 {
+			continue
+		}
+		limits := [2]int{c.train, c.test}
+		if c.name == "eyes" {
+			limits = [2]int{c.train, max(c.test, 1)}
+		}
+		train, test, err := Open(c.name, "", limits[0], limits[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := [2]int{}
+		if c.name == "eyes" {
+			whole = [2]int{20, 20}
+		}
+		allTrain, allTest, err := Open(c.name, "", whole[0], whole[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, all := at(test), at(allTest)
+		if c.part == "train" {
+			used, all = at(train), at(allTrain)
+		}
+		for row, n := range at(got) {
+			if n+used[row] > all[row] {
+				t.Errorf("%+v: %s is %d times unused and %d times in use, and %d times there", c, row, n, used[row], all[row])
+			}
+		}
+	}
+	if _, err := Unused("nothing", "", 1, 1, 1); err == nil {
+		t.Error("an unknown set was opened")
 	}
 }
 
