@@ -21,7 +21,8 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "repair the published faults many times, and compare with the published results",
 		Description: "Writes table.md, table.csv, runs.jsonl and plots into the output folder. A search is a run of its own, and a benchmark that was\n" +
-			"interrupted goes on with --resume.",
+			"interrupted goes on with --resume. With --healthy, searches start at subjects without a fault, and healthy.md and healthy.csv say which of\n" +
+			"them are repaired all the same.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "faults", Value: "all", Usage: "`IDS` of faults, separated by commas, or all"},
 			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ") + "; guided-IDEA is guided without one of " + ideaNames()},
@@ -32,6 +33,7 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "protocol", Value: string(faults.StrictProtocol), Usage: "`PROTOCOL`: published or strict"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of everything"},
 			&cli.BoolFlag{Name: "values", Usage: "train the faulty and fixed subjects alone, and compare them with the published values"},
+			&cli.BoolFlag{Name: "healthy", Usage: "start at the fixed subjects, one for each network of the faults, and confirm what is repaired with new seeds, on rows that nothing has seen"},
 			&cli.IntFlag{Name: "jobs", Usage: "runs at a time (0: one per core and thread); results do not depend on it"},
 			&cli.IntFlag{Name: "threads", Value: 1, Usage: "threads of the cpu device per run; results depend on it to the last bits"},
 			&cli.StringFlag{Name: "out", Value: "bench", Usage: "`FOLDER` for tables, plots and journals"},
@@ -61,6 +63,9 @@ func runBench(c *cli.Context) error {
 			show.show(line)
 		}
 	}
+	if cfg.Healthy {
+		return runHealthy(c, cfg, show)
+	}
 	results, err := bench.Run(c.Context, cfg)
 	show.end()
 	if err != nil {
@@ -76,10 +81,31 @@ func runBench(c *cli.Context) error {
 	return nil
 }
 
+// runHealthy is the benchmark of subjects without a fault.
+func runHealthy(c *cli.Context, cfg bench.Config, show *progress) error {
+	results, err := bench.RunHealthy(c.Context, cfg)
+	show.end()
+	if err != nil {
+		return resumable(err)
+	}
+	if err := results.Write(); err != nil {
+		return err
+	}
+	for _, t := range cfg.Techniques {
+		for _, b := range cfg.Budgets {
+			n := results.Total(t, b)
+			fmt.Fprintf(c.App.Writer, "%s %s: no repair in %d of %d runs; repairs: %d confirmed, %d not confirmed, %d refuted\n", t, b, n.NoRepair(), n.Runs(),
+				n[bench.Confirmed], n[bench.NotConfirmed], n[bench.Refuted])
+		}
+	}
+	fmt.Fprintf(c.App.Writer, "wrote %s\n", filepath.Join(cfg.Out, bench.HealthyFile))
+	return nil
+}
+
 // benchConfig reads the flags.
 func benchConfig(c *cli.Context) (bench.Config, error) {
 	cfg := bench.Config{Repeats: c.Int("repeats"), Scale: faults.Scale(c.String("scale")), Protocol: faults.Protocol(c.String("protocol")),
-		Seed: c.Uint64("seed"), ValuesOnly: c.Bool("values"), Out: c.String("out"), Resume: c.Bool("resume"), Jobs: c.Int("jobs"),
+		Seed: c.Uint64("seed"), ValuesOnly: c.Bool("values"), Healthy: c.Bool("healthy"), Out: c.String("out"), Resume: c.Bool("resume"), Jobs: c.Int("jobs"),
 		Processor: processTime}
 	if c.NArg() > 0 {
 		return cfg, usage("bench has no part %q", c.Args().First())
@@ -119,6 +145,12 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 		cfg.Jobs = max(1, runtime.NumCPU()/threads)
 	}
 	cfg.Entries = bench.Entries(list, cfg.Scale, cfg.Protocol, c.String("root"), cfg.Seed)
+	if cfg.Healthy {
+		if cfg.Protocol != faults.StrictProtocol || cfg.ValuesOnly {
+			return cfg, usage("--healthy needs --protocol %s, and does not go with --values", faults.StrictProtocol)
+		}
+		cfg.Entries = bench.HealthyEntries(list, cfg.Scale, c.String("root"), cfg.Seed)
+	}
 	cfg.Worker = func() (bench.Worker, error) {
 		dev, err := trainingDevice(c, threads)
 		if err != nil {

@@ -1,5 +1,6 @@
 // Package bench runs the fault benchmark: a matrix of searches, one for every fault, technique, budget and repeat, and trainings of the
-// faulty and the fixed subjects to compare them with; and it makes tables and plots of what came out.
+// faulty and the fixed subjects to compare them with; and it makes tables and plots of what came out. The same matrix over subjects without a
+// fault says how often a repair is found where none is due (RunHealthy).
 //
 // The output folder holds all that a benchmark knows. Every search keeps its own journal there, every finished training and search is a line
 // of an index that is on the disk before the next is begun, and what is shown is made of the index alone, in the order of the matrix: killed
@@ -25,6 +26,9 @@ type Case struct {
 	Fix           repair.Patch
 	Keys          []repair.Key // searched under the published protocol
 	MinEpochs     int          // as technique.Setup has it
+	// Of HealthyEntries: Faulty is the fixed subject, and Confirm the same with the Unseen rows, which are none of Faulty's, as hold-out rows more.
+	Confirm repair.Subject
+	Unseen  []int32
 }
 
 // Entry is a fault of the matrix. Load may be called again after the case was dropped.
@@ -50,6 +54,7 @@ type Config struct {
 	Protocol   faults.Protocol
 	Seed       uint64
 	ValuesOnly bool // train the faulty and fixed subjects, search nothing
+	Healthy    bool // of RunHealthy: start at the fixed subjects, and confirm what repairs them
 	Out        string
 	Resume     bool
 	Jobs       int
@@ -139,6 +144,8 @@ func (c Config) check() error {
 		return fmt.Errorf("bench: %d jobs: at least 1", c.Jobs)
 	case c.Protocol != faults.PublishedProtocol && c.Protocol != faults.StrictProtocol:
 		return fmt.Errorf("bench: protocol %q is not known: published or strict", c.Protocol)
+	case c.Healthy && (c.Protocol != faults.StrictProtocol || c.ValuesOnly):
+		return errors.New("bench: healthy subjects are searched and judged: it takes the strict protocol, and not the values alone")
 	}
 	return nil
 }
@@ -156,26 +163,35 @@ func pairs(tests int) int {
 	return n
 }
 
-// task is one run of the matrix: a search, or a training of a faulty or fixed subject.
+// task is one run of the matrix: a search, or a training of a subject.
 type task struct {
 	entry     int
-	variant   string // "faulty", "fixed"; empty: a search
+	variant   string // of the subject that is trained; empty: a search
 	technique string
 	budget    Budget
 	repeat    int
+	pair      int // of a start or a patched subject, which are trained in pairs
 }
 
 const (
-	faultyVariant = "faulty"
-	fixedVariant  = "fixed"
+	faultyVariant  = "faulty"
+	fixedVariant   = "fixed"
+	startVariant   = "start"   // of a healthy benchmark: the subject that searches start from
+	patchedVariant = "patched" // likewise: with the patch of the search of technique, budget and repeat
 )
 
 // tasks is the matrix in its order: fault by fault, its values first.
 func (c Config) tasks() []task {
 	var out []task
 	for e := range c.Entries {
-		for i := range c.Repeats {
-			out = append(out, task{entry: e, variant: faultyVariant, repeat: i}, task{entry: e, variant: fixedVariant, repeat: i})
+		if c.Healthy {
+			for i := range confirmPairs {
+				out = append(out, task{entry: e, variant: startVariant, pair: i})
+			}
+		} else {
+			for i := range c.Repeats {
+				out = append(out, task{entry: e, variant: faultyVariant, repeat: i}, task{entry: e, variant: fixedVariant, repeat: i})
+			}
 		}
 		if c.ValuesOnly {
 			continue
@@ -183,7 +199,7 @@ func (c Config) tasks() []task {
 		for _, t := range c.Techniques {
 			for _, b := range c.Budgets {
 				for i := range c.Repeats {
-					out = append(out, task{e, "", t, b, i})
+					out = append(out, task{entry: e, technique: t, budget: b, repeat: i})
 				}
 			}
 		}
@@ -194,17 +210,26 @@ func (c Config) tasks() []task {
 // name is unique in the matrix and a file name.
 func (c Config) name(t task) string {
 	id := c.Entries[t.entry].Fault.ID
-	if t.variant != "" {
-		return fmt.Sprintf("%s-%s-%d", id, t.variant, t.repeat)
+	search := fmt.Sprintf("%s-%s-%s-%d", id, t.technique, t.budget, t.repeat)
+	switch t.variant {
+	case "":
+		return search
+	case startVariant:
+		return fmt.Sprintf("%s-%s-%d", id, t.variant, t.pair)
+	case patchedVariant:
+		return fmt.Sprintf("%s-%s-%d", search, t.variant, t.pair)
 	}
-	return fmt.Sprintf("%s-%s-%s-%d", id, t.technique, t.budget, t.repeat)
+	return fmt.Sprintf("%s-%s-%d", id, t.variant, t.repeat)
 }
 
-// seed of a run: independent between runs, but the faulty and the fixed subject are trained with the same ones, as a paired test wants.
+// seed of a run: independent between runs, but the subjects of a fault are trained with the same ones, as a paired test wants.
 func (c Config) seed(t task) uint64 {
-	part := c.name(t)
-	if t.variant != "" {
-		part = c.Entries[t.entry].Fault.ID + "-value"
+	id := c.Entries[t.entry].Fault.ID
+	switch t.variant {
+	case "":
+		return study.SeedFor(c.Seed, c.name(t), t.repeat)
+	case startVariant, patchedVariant:
+		return study.SeedFor(c.Seed, id+"-confirm", t.pair)
 	}
-	return study.SeedFor(c.Seed, part, t.repeat)
+	return study.SeedFor(c.Seed, id+"-value", t.repeat)
 }

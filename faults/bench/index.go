@@ -32,18 +32,21 @@ type header struct {
 	Protocol   string   `json:"protocol"`
 	Seed       uint64   `json:"seed"`
 	Pairs      int      `json:"pairs,omitempty"`
+	Confirm    int      `json:"confirm_pairs,omitempty"` // of a healthy benchmark
 	Device     string   `json:"device"`
 }
 
 // indexVersion changes when runs are written or judged differently.
 const indexVersion = 2
 
-// Value is a training of a faulty or fixed subject.
+// Value is a training of a subject without a search.
 type Value struct {
-	Search  repair.Number `json:"search"`
-	Holdout repair.Number `json:"holdout"`
-	State   string        `json:"state"`
-	Cause   string        `json:"cause,omitempty"`
+	Search  repair.Number  `json:"search"`
+	Holdout repair.Number  `json:"holdout"`
+	Unseen  *repair.Number `json:"unseen,omitempty"` // on Case.Unseen; nil: there are none
+	Rows    int            `json:"unseen_rows,omitempty"`
+	State   string         `json:"state"`
+	Cause   string         `json:"cause,omitempty"`
 }
 
 // Trial is a trial of a search as tables and runs.jsonl have it.
@@ -73,13 +76,15 @@ type Search struct {
 	MinimizeX repair.Number `json:"minimize_x"` // of minimisation
 	VerdictX  repair.Number `json:"verdict_x"`
 	// Of the strict verdict.
-	Faulty   []repair.Number `json:"verdict_faulty,omitempty"`
-	Repaired []repair.Number `json:"verdict_repaired,omitempty"`
-	P        repair.Number   `json:"p"` // study.Report.Claim, before the correction; 1 without a verdict
-	A12      repair.Number   `json:"a12"`
-	Interval *study.Interval `json:"interval,omitempty"`
-	Reason   string          `json:"reason,omitempty"`
-	Space    int             `json:"space"` // keys that could be searched
+	Verdict  study.Verdict       `json:"verdict,omitempty"` // before any correction
+	Constant *study.ConstantTest `json:"constant,omitempty"`
+	Faulty   []repair.Number     `json:"verdict_faulty,omitempty"`
+	Repaired []repair.Number     `json:"verdict_repaired,omitempty"`
+	P        repair.Number       `json:"p"` // study.Report.Claim, before the correction; 1 without a verdict
+	A12      repair.Number       `json:"a12"`
+	Interval *study.Interval     `json:"interval,omitempty"`
+	Reason   string              `json:"reason,omitempty"`
+	Space    int                 `json:"space"` // keys that could be searched
 }
 
 // Line is a finished run.
@@ -140,6 +145,13 @@ func (x *index) take(raw []byte, n int, want string) error {
 	}
 	x.done[l.Name] = l
 	return nil
+}
+
+// line is a finished run.
+func (x *index) line(name string) Line {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.done[name]
 }
 
 // add writes a finished run down and waits until it is on the disk.

@@ -131,7 +131,7 @@ func (c Config) adjusted(done map[string]Line) (map[string]float64, error) {
 				var names []string
 				var p []float64
 				for e := range c.Entries {
-					l := done[c.name(task{e, "", t, b, i})]
+					l := done[c.name(task{entry: e, technique: t, budget: b, repeat: i})]
 					if l.Search == nil {
 						return nil, fmt.Errorf("bench: run %s is no search", l.Name)
 					}
@@ -380,7 +380,7 @@ func (r Results) searches(technique string, budget Budget, f func(ValueRow, *Sea
 	}
 	for e, v := range r.Values {
 		for i := range r.Config.Repeats {
-			f(v, byName[r.Config.name(task{e, "", technique, budget, i})])
+			f(v, byName[r.Config.name(task{entry: e, technique: technique, budget: budget, repeat: i})])
 		}
 	}
 }

@@ -45,37 +45,54 @@ type loaded struct {
 // Run makes a benchmark, or what is left of one, and gives its results. They are in the output folder too: see Results.Write. An interrupted
 // benchmark is study.ErrInterrupted; everything that is finished is in the output folder.
 func Run(ctx context.Context, c Config) (Results, error) {
-	if err := c.check(); err != nil {
+	h, done, err := c.finish(ctx)
+	if err != nil {
 		return Results{}, err
+	}
+	return c.results(h, done)
+}
+
+// finish makes all runs that are not in the output folder, and gives the header of the index and the runs by name.
+func (c Config) finish(ctx context.Context) (header, map[string]Line, error) {
+	if err := c.check(); err != nil {
+		return header{}, nil, err
 	}
 	first, err := c.Worker()
 	if err != nil {
-		return Results{}, err
+		return header{}, nil, err
 	}
 	defer first.Close()
 	r := &runner{Config: c, cases: make([]loaded, len(c.Entries))}
 	h := c.header(first.Device)
 	r.pairs = h.Pairs
 	if r.index, err = openIndex(c, h); err != nil {
-		return Results{}, err
+		return header{}, nil, err
 	}
 	defer r.index.close()
+	// What is confirmed, the searches decide.
+	for _, tasks := range []func() []task{c.tasks, func() []task { return c.confirmations(r.index.done) }} {
+		if err := r.runTasks(ctx, tasks(), first); err != nil {
+			return header{}, nil, err
+		}
+	}
+	return h, r.index.done, nil
+}
+
+// runTasks makes those runs that are not in the index.
+func (r *runner) runTasks(ctx context.Context, all []task, first Worker) error {
 	var todo []task
-	all := c.tasks()
 	for _, t := range all {
-		if _, done := r.index.done[c.name(t)]; !done {
+		if _, done := r.index.done[r.name(t)]; !done {
 			todo = append(todo, t)
 			r.cases[t.entry].left++
 		}
 	}
-	r.total, r.finished = len(all), len(all)-len(todo)
-	if err := r.runAll(ctx, todo, first); err != nil {
-		if ctx.Err() != nil {
-			return Results{}, fmt.Errorf("%w: %w: %d of %d runs are finished", study.ErrInterrupted, ctx.Err(), r.finished, r.total)
-		}
-		return Results{}, err
+	r.total, r.finished = r.total+len(all), r.finished+len(all)-len(todo)
+	err := r.runAll(ctx, todo, first)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w: %d of %d runs are finished", study.ErrInterrupted, ctx.Err(), r.finished, r.total)
 	}
-	return c.results(h, r.index.done)
+	return err
 }
 
 func (c Config) header(device string) header {
@@ -90,7 +107,10 @@ func (c Config) header(device string) header {
 	for _, b := range c.Budgets {
 		h.Budgets = append(h.Budgets, b.String())
 	}
-	if c.Protocol == faults.StrictProtocol {
+	switch {
+	case c.Healthy: // the verdict is that of one repair
+		h.Pairs, h.Confirm = study.DefaultSeeds, confirmPairs
+	case c.Protocol == faults.StrictProtocol:
 		h.Pairs = pairs(len(c.Entries))
 	}
 	return h
@@ -208,17 +228,38 @@ func (r *runner) release(entry int) {
 	}
 }
 
-// value trains a faulty or fixed subject once and scores it on search and hold-out rows. Whatever goes wrong with the training is a result,
-// the metric's worst value.
+// subject is what a training of no search trains.
+func (r *runner) subject(x *loaded, t task) (repair.Subject, error) {
+	switch t.variant {
+	case fixedVariant:
+		return x.c.Fixed, nil
+	case startVariant:
+		return x.c.Confirm, nil
+	case patchedVariant:
+		search := t
+		search.variant = ""
+		return operators.All().Apply(x.c.Confirm, r.index.line(r.name(search)).Search.Patch)
+	}
+	return x.c.Faulty, nil
+}
+
+// value trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the training
+// is a result, the metric's worst value.
 func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed uint64) (*Value, error) {
-	s := x.c.Faulty
-	if t.variant == fixedVariant {
-		s = x.c.Fixed
+	s, err := r.subject(x, t)
+	if err != nil {
+		return nil, err
 	}
 	s.Recipe = s.Recipe.Clone()
 	s.Recipe.Seed = seed
 	worst := repair.Number(s.Recipe.Metric.Worst())
 	v := &Value{Search: worst, Holdout: worst, State: string(technique.Failed)}
+	parts := []part{{s.Data.Search, &v.Search}, {x.c.Faulty.Data.Holdout, &v.Holdout}}
+	if len(x.c.Unseen) > 0 {
+		unseen := worst
+		v.Unseen, v.Rows = &unseen, len(x.c.Unseen)
+		parts = append(parts, part{x.c.Unseen, v.Unseen})
+	}
 	bad := func(err error) (*Value, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -241,17 +282,20 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 	if v.State = string(outcome); outcome == train.Diverged {
 		return v, nil
 	}
-	for _, part := range []struct {
-		rows []int32
-		to   *repair.Number
-	}{{s.Data.Search, &v.Search}, {s.Data.Holdout, &v.Holdout}} {
-		score, err := study.Score(ctx, tr, s.Recipe.Metric, part.rows)
+	for _, p := range parts {
+		score, err := study.Score(ctx, tr, s.Recipe.Metric, p.rows)
 		if err != nil {
 			return bad(err)
 		}
-		*part.to = score
+		*p.to = score
 	}
 	return v, nil
+}
+
+// part is rows that a value is scored on.
+type part struct {
+	rows []int32
+	to   *repair.Number
 }
 
 // search is one study. Under the published protocol the search is all, and the best trial's own model is scored on the hold-out rows; under
@@ -299,6 +343,7 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 		}
 	} else {
 		out.Patch, out.P, out.A12, out.Interval, out.Reason = report.Patch, repair.Number(report.Claim()), report.A12, report.Interval, report.Reason
+		out.Verdict, out.Constant = report.Verdict, report.Constant
 		out.Faulty, out.Repaired = report.Faulty.Values, report.Repaired.Values
 		if len(out.Repaired) > 0 {
 			out.Score = report.Repaired.Mean

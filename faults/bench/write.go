@@ -26,7 +26,7 @@ const (
 
 // Write makes the tables and plots of the results in the output folder. They hold no times: equal results give equal bytes.
 func (r Results) Write() error {
-	runs, err := r.runs()
+	runs, err := runsFile(r.Lines)
 	if err != nil {
 		return err
 	}
@@ -52,12 +52,12 @@ func (r Results) Write() error {
 	return nil
 }
 
-// runs is runs.jsonl: a line for every run, each search followed by its trials.
-func (r Results) runs() ([]byte, error) {
+// runsFile is runs.jsonl: a line for every run, each search followed by its trials.
+func runsFile(lines []Line) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	for _, l := range r.Lines {
+	for _, l := range lines {
 		var trials []Trial
 		if l.Search != nil {
 			s := *l.Search
