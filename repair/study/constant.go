@@ -3,8 +3,10 @@ package study
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/train"
 )
 
@@ -28,12 +30,15 @@ func (t *ConstantTest) claim() float64 {
 	return math.Max(float64(*t.P), float64(t.Rows.P))
 }
 
-// reason is that of a refusal.
-func (t *ConstantTest) reason(m train.Metric, pairs int) string {
+// reason is that of a refusal. Where diagnosis found that the metric cannot tell much, the user has to choose another one.
+func (t *ConstantTest) reason(m train.Metric, pairs int, symptoms []diagnose.Symptom) string {
 	s := fmt.Sprintf("better than the faulty subject in %d paired trainings, but not shown to be better than one answer for all rows, p = %.3g: its %s is %.4g",
 		pairs, t.claim(), m, float64(t.Score))
 	if m.Maximize() { // all of these end at 1
 		s += fmt.Sprintf(", which leaves %.2g for what can be learned", 1-float64(t.Score))
+	}
+	if slices.ContainsFunc(symptoms, func(x diagnose.Symptom) bool { return x.Kind == diagnose.MajorityGuess }) {
+		s += "; nearly all rows are of one class, and this metric hardly sees the others: f1 may"
 	}
 	return s
 }

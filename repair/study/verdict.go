@@ -244,7 +244,7 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, but too little for the number of rows: on other rows it may be none, p = %.3g",
 			len(faulty), float64(r.Rows.P))
 	case p < significance && !(r.Constant.claim() < significance):
-		r.Reason = r.Constant.reason(s.metric(), len(faulty))
+		r.Reason = r.Constant.reason(s.metric(), len(faulty), r.Symptoms)
 	case p < significance:
 		r.Verdict = Repaired
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)
