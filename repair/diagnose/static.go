@@ -41,12 +41,14 @@ const (
 var usualRates = map[string][2]float64{"sgd": {1e-3, 0.1}, "rmsprop": {1e-4, 1e-2}, "adagrad": {1e-3, 0.1}, "adadelta": {0.1, 1}, "adam": {1e-4, 1e-2},
 	"adamw": {1e-4, 1e-2}, "adamax": {2e-4, 1e-2}, "nadam": {1e-4, 1e-2}}
 
+// EnoughUpdates is the number of updates below which a training is short, whatever it trains: TheDeepChecker overfits a single batch in 1000.
+const EnoughUpdates = 1000
+
 // Limits of the static rules.
 const (
 	smallBatch    = 8    // below, gradients are noise and steps are all overhead: the published space begins at 16
 	largeBatch    = 512  // the largest of the published space
 	batchShare    = 0.1  // of the training rows: fewer than ten updates in an epoch
-	fewUpdates    = 1000 // TheDeepChecker overfits one batch in 1000 updates; a data set needs no fewer
 	strongL1      = 1e-3 // Keras' string 'l1' stands for 0.01, which removes most weights of a dense layer
 	strongL2      = 1e-2 // Keras' string 'l2'
 	highDropout   = 0.5  // UMLAUT's limit

@@ -119,8 +119,8 @@ func (c *checker) recipe() {
 	if limit := min(largeBatch, max(32, batchShare*float64(rows))); float64(r.BatchSize) > limit {
 		c.add(BatchLarge, "", "batch size", float64(r.BatchSize), limit)
 	}
-	if updates := float64(r.Epochs) * math.Ceil(float64(rows)/float64(max(1, r.BatchSize))); updates < fewUpdates {
-		c.add(FewUpdates, "", "updates", updates, fewUpdates)
+	if updates := float64(r.Epochs) * math.Ceil(float64(rows)/float64(max(1, r.BatchSize))); updates < EnoughUpdates {
+		c.add(FewUpdates, "", "updates", updates, EnoughUpdates)
 	}
 	if !r.Shuffle {
 		c.add(NotShuffled, "", "epochs in the order of the file", 1, 0)

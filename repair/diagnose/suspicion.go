@@ -66,7 +66,7 @@ var table = map[Kind][]rule{
 	LearningRateLow:      {{"learning_rate", recipe, 15, nil}, {"optimizer", recipe, 4, wellPaced}, {"epochs", recipe, 2, nil}},
 	BatchSmall:           {{"batch_size", recipe, 8, []string{"32", "64"}}},
 	BatchLarge:           {{"batch_size", recipe, 8, []string{"32", "64", "128"}}, {"epochs", recipe, 3, nil}},
-	FewUpdates:           {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 2, nil}},
+	FewUpdates:           {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil}},
 	HiddenLinear:         {{"add_activation", there, 10, goodHidden}},
 	HiddenSaturating:     {{"activation", there, 6, goodHidden}, {"batch_normalization", every, 1, nil}},
 	HiddenExponential:    {{"activation", there, 10, goodHidden}},
@@ -274,6 +274,8 @@ func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
 			s.Prefer[repair.Num(clampTo(x.Domain, now/10))], s.Prefer[repair.Num(clampTo(x.Domain, now/100))] = preferFactor, preferFactor
 		case SlowConvergence, WeightsUnchanged, StillImproving:
 			s.Prefer[repair.Num(clampTo(x.Domain, now*10))] = preferFactor
+		case FewUpdates: // larger steps make more of each
+			s.Prefer[repair.Num(clampTo(x.Domain, now*10))], s.Prefer[repair.Num(clampTo(x.Domain, now*100))] = preferFactor/2, preferFactor/2
 		}
 	}
 }

@@ -2,14 +2,15 @@ package technique
 
 import (
 	"context"
-	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
 
 	"netmend/repair"
 	"netmend/repair/diagnose"
+	"netmend/train"
 )
 
 // guided searches the neighbourhood of the faulty subject, where the fault is evidence and repairs are near: most faults are one edit away, while
@@ -19,27 +20,32 @@ import (
 //  2. Edits are tried in that order in short trainings, a share of them uniformly at random, since diagnosis is right in half of the cases only.
 //     A training is continued from its checkpoint where it promises something: asynchronous successive halving (Li et al. 2020, "A System for
 //     Massively Parallel Hyperparameter Tuning", algorithm 2), and at once where a short training is better than anything that was trained
-//     to the end. Training the faulty subject longer is one of the edits and continues its own checkpoint.
-//  3. What is better at the end has to be so with a second seed before it is believed. Then edits are tried on top of it, those first that helped
-//     alone; where nothing single helps, random pairs and triples of suspects.
-//  4. It ends when a believed patch has no room left above it, or enough edits were tried on top of it and brought nothing.
+//     to the end (guided_rungs.go).
+//  3. Training longer is one of the edits. It continues a checkpoint, the faulty subject's or that of a patch that was still improving, and is
+//     doubled as long as that helps.
+//  4. What is better at the end has to be so with a second seed before it is believed. Then edits are tried on top of it, those first that helped
+//     alone, and on the faulty subject still, the more of these the less the patch has gained; where nothing single helps, random pairs and
+//     triples of suspects.
+//  5. It ends when a believed patch has no room left above it, or enough edits were tried since it came and brought nothing.
 type guided struct {
 	ledger
 	setup     Setup
 	rng       *rand.Rand
-	rungs     []float64 // shares of a training, rising to 1
+	first     float64 // updates of the first rung; 0: all trainings are whole
 	arms      []*arm
 	known     map[string]bool // patches that have an arm
 	out       map[TrialID]job
 	suspects  map[repair.Key]diagnose.Suspect
-	base      float64 // score of the faulty subject; NaN: it has none
-	faultyAt  TrialID // its checkpoint; None: there is none
-	incumbent *arm    // believed
-	rejected  []*arm  // better once, not twice
-	spent     float64 // in faulty trainings
-	used      float64 // share of the budget
-	since     float64 // spent when the incumbent came
-	screened  int     // arms that have left the first rung
+	faulty    []float64 // scores of the faulty subject, of the search's seed first; none: it has not been trained, or has no score
+	floor     float64   // score of the constant answer that is best on the search rows; NaN: not known
+	faultyAt  TrialID   // its checkpoint; None: there is none
+	incumbent *arm      // believed
+	rejected  []*arm    // better once, not twice
+	spent     float64   // in faulty trainings
+	used      float64   // share of the budget
+	since     float64   // spent when the incumbent came
+	tried     int       // arms that were trained since then, and did not diverge; those that were trained to the end count wholeCounts times more
+	screened  int       // arms that have left the first rung
 }
 
 // arm is a patch and what is known of it.
@@ -57,8 +63,11 @@ type arm struct {
 	over    bool // needs no more trainings
 	confirm bool // waits for its second seed
 	scores  []float64
+	epochs  float64            // that are trained
+	pace    float64            // what an epoch costs, in faulty trainings; 0: not known
 	growing bool               // it was improving when it ended
-	longer  bool               // trains its base for twice the epochs
+	doubled bool               // it is another training for twice its epochs
+	next    *arm               // the same for twice the epochs; nil: not proposed
 	found   []diagnose.Symptom // in its last training with the search's seed
 	history []float64          // scores at the rungs, NaN where one was skipped
 }
@@ -78,24 +87,33 @@ const (
 	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
 	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
-	enough       = 16      // edits on top of a patch that were tried and brought nothing, after which no more are
+	enough       = 16      // edits that were tried since a patch is believed and brought nothing, after which no more are
 	enoughGood   = 8       // likewise, once the patch is good
-	minPatience  = 1.0     // faulty trainings that they are given at least
+	wholeCounts  = 3       // what a whole training counts more than a short one: it says more
+	minPatience  = 1.0     // faulty trainings that they are given at least …
+	patience     = 0.35    // … and the share of the budget, where the patch has gained nothing yet
 	goodPatience = 0.1     // of the budget, once the patch is good, however few edits were tried
 	goodShare    = 0.9     // of the faulty error that a good patch has taken away, or of the best score
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
+	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
+	nearShare    = 0.25    // of the new arms that are built on the incumbent at least
+	marginal     = 4       // times what counts as better: a gain below that may be the faulty subject's bad luck with one seed
 )
 
 func newGuided(s Setup) *guided {
 	g := &guided{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x677569646564)), // the word "guided"
-		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, base: math.NaN(), faultyAt: None}
-	r := s.Subject.Recipe
-	updates := float64(r.Epochs) * math.Ceil(float64(len(s.Subject.Data.Train))/float64(max(1, r.BatchSize)))
-	for f := 1.0; ; f /= reduction {
-		g.rungs = append([]float64{f}, g.rungs...)
-		if next := f / reduction; !g.has(Halving) || next < minShare-1e-9 || next*updates < minUpdates {
-			break
+		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, floor: math.NaN(), faultyAt: None}
+	if g.has(Halving) {
+		g.first = g.updates(nil)
+		for whole := g.first; g.first/reduction >= max(minUpdates, whole*minShare-1e-9); {
+			g.first /= reduction
+		}
+		g.first = max(g.first, minUpdates)
+	}
+	if x := s.Subject; x.Model != nil && x.Model.Graph != nil {
+		if e, err := train.Constant(x.Model, x.Recipe, x.Data, x.Data.Search, x.Data.Search, 0); err == nil { // else no training of it can begin
+			g.floor = e.Score
 		}
 	}
 	g.suspect(nil)
@@ -155,14 +173,14 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	if g.finished() {
 		return Proposal{}, io.EOF
 	}
-	for _, a := range g.arms {
-		if a.confirm && !a.pending {
-			return g.send(job{a, a.rung, true}, Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None, Seed: g.setup.Seed + 1,
-				Why: "is it as good with a second seed?"}), nil
-		}
+	if p, ok := g.second(); ok {
+		return p, nil
 	}
 	if a, why := g.promising(); a != nil {
 		return g.train(a, why), nil
+	}
+	if a := g.doubling(); a != nil {
+		return g.train(a, "training longer helped, so twice as long"), nil
 	}
 	if a, why := g.fresh(); a != nil {
 		return g.train(a, why), nil
@@ -176,11 +194,37 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	return Proposal{}, io.EOF
 }
 
+// second proposes the second seed of an arm that waits for it; before that the faulty subject's, where the gain may come from its bad luck.
+func (g *guided) second() (Proposal, bool) {
+	for _, a := range g.arms {
+		if !a.confirm || a.pending || a.next != nil && !a.next.over {
+			continue
+		}
+		if g.incumbent == nil && len(g.faulty) == 1 && !g.better(a.score, g.base(), marginal) {
+			if slices.ContainsFunc(slices.Collect(maps.Values(g.out)), func(j job) bool { return j.a == nil }) {
+				continue
+			}
+			return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
+				Why: "is the faulty subject as bad with a second seed?"}), true
+		}
+		why := "is it as good with a second seed?"
+		if len(a.scores) > 1 {
+			why = "one seed of two was good: is a third?"
+		}
+		return g.send(job{a, a.rung, true}, Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None,
+			Seed: g.setup.Seed + uint64(len(a.scores)), Why: why}), true
+	}
+	return Proposal{}, false
+}
+
 // train proposes the next rung of an arm.
 func (g *guided) train(a *arm, why string) Proposal {
 	from, rung := a.trial, a.rung
 	if a.from != None { // it continues a whole training: there is nothing shorter
-		from, rung = a.from, len(g.rungs)-1
+		from = a.from
+		for !g.whole(a.patch, rung) {
+			rung++
+		}
 	}
 	if !g.has(Continuation) {
 		from = None
@@ -197,19 +241,6 @@ func (g *guided) send(j job, p Proposal) Proposal {
 	return p
 }
 
-// epochs is how long a patch trains for a rung. Below the last, a smaller batch does not buy more updates.
-func (g *guided) epochs(p repair.Patch, rung int) float64 {
-	e := epochsOf(g.setup, p)
-	if rung == len(g.rungs)-1 {
-		return e
-	}
-	share := g.rungs[rung]
-	if v, ok := p.Get(repair.Key{Operator: "batch_size", Target: "recipe"}); ok {
-		share *= min(1, v.Number/float64(g.setup.Subject.Recipe.BatchSize))
-	}
-	return e * share
-}
-
 // Tell takes a result in.
 func (g *guided) Tell(t Trial) error {
 	news, err := g.accept(t)
@@ -220,49 +251,86 @@ func (g *guided) Tell(t Trial) error {
 	j := g.out[t.ID]
 	delete(g.out, t.ID)
 	score, valid := float64(t.Score.Value), t.Score.Valid && !math.IsNaN(float64(t.Score.Value))
-	if j.a == nil {
-		g.tellFaulty(t, score, valid)
-		return nil
+	if j.a != nil {
+		j.a.pending = false
 	}
-	a := j.a
-	a.pending = false
-	if j.confirm {
-		g.tellConfirmation(a, score, valid)
-		return nil
+	switch {
+	case j.a == nil:
+		g.tellFaulty(t, score, valid, j.confirm)
+	case j.confirm:
+		g.tellConfirmation(j.a, score, valid)
+	case !valid || t.State == Diverged || t.State == Failed || t.State == OutOfMemory:
+		j.a.over, j.a.valid = true, false
+	default:
+		g.tellArm(j.a, j.rung, t, score)
 	}
-	if !valid || t.State == Diverged || t.State == Failed || t.State == OutOfMemory {
-		a.over, a.valid = true, false
-		return nil
-	}
+	return nil
+}
+
+// tellArm takes in that an arm has reached a rung.
+func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if a.rung == 0 {
-		g.screened++
+		g.screened, g.tried = g.screened+1, g.tried+1
 	}
-	a.rung, a.score, a.valid, a.trial, a.from = j.rung+1, score, true, t.ID, None
+	done := t.Reached
+	if t.From != None {
+		done -= a.epochs
+	}
+	if done > 0 {
+		a.pace = float64(t.Cost) / done
+	}
+	a.rung, a.score, a.valid, a.trial, a.from, a.epochs = rung+1, score, true, t.ID, None, t.Reached
 	a.found = t.Symptoms
-	for len(a.history) < j.rung {
+	for len(a.history) < rung {
 		a.history = append(a.history, math.NaN())
 	}
 	a.history = append(a.history, score)
-	a.growing = slices.ContainsFunc(t.Symptoms, func(s diagnose.Symptom) bool { return s.Kind == diagnose.StillImproving })
-	if a.rung == len(g.rungs) {
-		a.over, a.scores = true, []float64{score}
-		a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
-		if a.confirm && !g.has(Confirmation) {
-			a.confirm = false
-			g.believe(a)
+	a.growing = g.grows(t)
+	if g.incumbent == nil && len(g.faulty) == 0 { // it trains, which the faulty subject does not: something to build on
+		a.scores = []float64{score}
+		g.believe(a)
+	}
+	if !g.whole(a.patch, rung) {
+		return
+	}
+	g.tried += wholeCounts
+	a.over, a.scores = true, []float64{score}
+	a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
+	g.supersede(a)
+	if a.doubled || !a.confirm {
+		g.lengthen(a)
+	}
+	if a.confirm && !g.has(Confirmation) {
+		a.confirm = false
+		g.believe(a)
+	}
+}
+
+// supersede decides between a training and one of half its epochs that waited for it.
+func (g *guided) supersede(a *arm) {
+	for _, b := range g.arms {
+		if b.next == a && b.confirm {
+			if a.confirm = a.confirm && g.clearly(a.score, b.score); a.confirm {
+				b.confirm = false
+			}
 		}
 	}
-	return nil
+}
+
+// grows says whether a training was still improving when it ended, or has made so few updates that nobody can tell.
+func (g *guided) grows(t Trial) bool {
+	return t.Steps < diagnose.EnoughUpdates ||
+		slices.ContainsFunc(t.Symptoms, func(s diagnose.Symptom) bool { return s.Kind == diagnose.StillImproving })
 }
 
 // worthwhile says whether what an edit brings on top of the incumbent is enough to keep it, and what a longer training brings is worth its cost:
 // search, verdict and every training after it pay for it.
 func (g *guided) worthwhile(a *arm, score float64) bool {
 	than := g.bar()
-	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.base, score) {
+	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.base(), score) {
 		return false
 	}
-	if !a.longer || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
+	if !a.doubled || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
 		return true
 	}
 	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
@@ -271,42 +339,94 @@ func (g *guided) worthwhile(a *arm, score float64) bool {
 	return than-score >= longerShare*math.Abs(than)
 }
 
-func (g *guided) tellFaulty(t Trial, score float64, valid bool) {
+func (g *guided) tellFaulty(t Trial, score float64, valid, again bool) {
+	if !valid && again { // it is worse than what is known of it
+		return
+	}
 	if valid {
-		g.base = score
+		g.faulty = append(g.faulty, score)
+	}
+	if again {
+		return
 	}
 	if t.State == Completed && t.Steps > 0 {
 		g.faultyAt = t.ID
 	}
 	g.suspect(t.Symptoms)
-	g.longer(nil, g.faultyAt, g.suspects[epochsKey].Weight, nil)
+	if a := g.longer(nil, g.faultyAt, g.suspects[epochsKey].Weight, nil); a != nil {
+		a.pace = float64(t.Cost) / max(1, t.Reached)
+	}
 }
 
-// tellConfirmation believes an arm whose second seed is better than the bar as well.
+// tellConfirmation takes in the score of another seed. An arm is believed when all are better than the bar. Where the second seed disagrees and the
+// mean does not, a third decides: of an unsteady training nobody knows which was the rule.
 func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
+	if valid {
+		a.scores = append(a.scores, score)
+	}
+	all := mean(a.scores)
+	better := valid && g.clearly(all, g.bar()) && g.worthwhile(a, all)
+	if better && len(a.scores) == 2 && !g.clearly(score, g.bar()) {
+		return
+	}
 	a.confirm = false
-	if !valid || !g.clearly(score, g.bar()) || !g.worthwhile(a, score) {
+	agree := 0
+	for _, v := range a.scores {
+		if g.clearly(v, g.bar()) {
+			agree++
+		}
+	}
+	if !better || agree < 2 {
 		g.rejected = append(g.rejected, a)
 		return
 	}
-	a.scores = append(a.scores, score)
 	g.believe(a)
 }
 
 // believe makes an arm the one to beat, and to build on.
 func (g *guided) believe(a *arm) {
-	g.incumbent, g.since = a, g.spent
+	g.incumbent, g.since, g.tried = a, g.spent, 0
 	if g.has(Composition) {
 		g.extend(a)
 	}
 }
 
-// bar is the score that a patch has to beat: the faulty subject's, or the incumbent's mean.
-func (g *guided) bar() float64 {
-	if g.incumbent != nil {
-		return mean(g.incumbent.scores)
+// base is the faulty subject's score; NaN where it has none.
+func (g *guided) base() float64 {
+	if len(g.faulty) == 0 {
+		return math.NaN()
 	}
-	return g.base
+	return mean(g.faulty)
+}
+
+// bar is the score that a patch has to beat: the incumbent's mean, or the base. Beside a faulty subject that diverged it is a constant answer's at
+// least: there, training at all is no gain.
+func (g *guided) bar() float64 {
+	bar := g.base()
+	if g.incumbent != nil {
+		bar = mean(g.incumbent.scores)
+	}
+	if math.IsNaN(g.base()) && g.setup.metric().Better(g.floor, bar) {
+		return g.floor
+	}
+	return bar
+}
+
+// gained is the share of the base's error that the incumbent has taken away, 0 without one.
+func (g *guided) gained() float64 {
+	base, bar := g.base(), g.bar()
+	switch {
+	case g.incumbent == nil:
+		return 0
+	case g.setup.metric().Maximize(): // the metrics that are maximised end at 1
+		if math.IsNaN(base) {
+			base = 0
+		}
+		return max(0, min(1, 1-(1-bar)/(1-base)))
+	case math.IsNaN(base) || math.IsInf(base, 0): // anything that trains has gained everything on it
+		return nearShare
+	}
+	return max(0, min(1, 1-math.Abs(bar)/math.Abs(base)))
 }
 
 func mean(v []float64) float64 {
@@ -319,135 +439,72 @@ func mean(v []float64) float64 {
 
 // clearly says whether a score is better than another by more than chance has it: half the standard error of a share of n rows (both are
 // measured on the same rows, so that their difference varies less than either), one row at least; lowerShare of an error.
-func (g *guided) clearly(score, than float64) bool {
+func (g *guided) clearly(score, than float64) bool { return g.better(score, than, 1) }
+
+// better is clearly for a multiple of that.
+func (g *guided) better(score, than, times float64) bool {
 	m := g.setup.metric()
 	if math.IsNaN(than) || math.IsInf(than, 0) {
 		return !math.IsNaN(score) && !math.IsInf(score, 0)
 	}
 	if !m.Maximize() {
-		return score < than-lowerShare*math.Abs(than)
+		return score < than-times*lowerShare*math.Abs(than)
 	}
 	n := float64(g.setup.rows())
-	return score > than+max(1/n, math.Sqrt(max(0, than*(1-than))/n)/2)-1e-12
+	return score > than+times*max(1/n, math.Sqrt(max(0, than*(1-than))/n)/2)-1e-12
+}
+
+// repaired says whether the incumbent is more than a step: better than a constant answer.
+func (g *guided) repaired() bool {
+	return g.incumbent != nil && (math.IsNaN(g.floor) || g.clearly(mean(g.incumbent.scores), g.floor))
 }
 
 // finished says whether there is enough: nothing above the incumbent, or no progress for long.
 func (g *guided) finished() bool {
-	if g.incumbent == nil || len(g.out) > 0 {
+	if !g.repaired() || len(g.out) > 0 || slices.ContainsFunc(g.arms, func(a *arm) bool { return a.confirm }) {
 		return false
 	}
 	bar, good := g.bar(), false
 	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
-		good = bar >= goodShare || 1-bar <= (1-goodShare)*(1-g.base)
+		good = bar >= goodShare || 1-bar <= (1-goodShare)*(1-g.base())
 		if bar >= 1-1/float64(g.setup.rows()) {
 			return true
 		}
 	} else {
-		good = math.Abs(bar) <= (1-goodShare)*math.Abs(g.base)
+		good = math.Abs(bar) <= (1-goodShare)*math.Abs(g.base())
 	}
-	tried, want := 0, enough
 	for _, a := range g.arms {
-		if a.valid && !a.over && g.clearly(a.score, bar) { // a short training is better already
+		if a.valid && !a.over && g.affordable(a) && (g.clearly(a.score, bar) || g.ahead(a)) { // a short training is better already
 			return false
 		}
-		if a.batch == g.incumbent && (a.rung > 0 || a.over) {
-			tried++
-		}
 	}
-	since := g.spent - g.since
+	since, budget := g.spent-g.since, math.Inf(1)
+	if g.used > 0 {
+		budget = g.spent / g.used
+	}
 	if good { // never by comparison with a faulty subject that diverged: anything that trains is better
-		if want = enoughGood; g.used > 0 && since > goodPatience*g.spent/g.used {
-			return true
-		}
+		return g.tried >= enoughGood && since >= minPatience || since > goodPatience*budget
 	}
-	return tried >= want && since >= minPatience
+	left := 1 - g.gained()
+	return g.tried >= enough && since >= max(minPatience, patience*budget*left*left)
 }
 
-// promising is the arm to be trained on, if there is one: better than the bar already, or among the best of its rung.
-func (g *guided) promising() (*arm, string) {
-	ready := func(a *arm) bool { return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened) }
-	if a := g.best(func(a *arm) bool { return ready(a) && g.clearly(a.score, g.bar()) }); a != nil {
-		return a, "better than all that was trained to the end"
-	}
-	if a := g.best(func(a *arm) bool { return g.incumbent != nil && a.rung > 0 && !g.clearly(g.bar(), a.score) }); a != nil {
-		return a, "as good as all that was trained to the end, in a shorter training"
-	}
-	if a := g.best(g.evident); a != nil {
-		return a, "evidence points at it, and it keeps up with what it is to be better than"
-	}
-	for rung := len(g.rungs) - 1; rung >= 1; rung-- {
-		groups := map[*arm][]*arm{}
-		var bases []*arm
-		for _, a := range g.arms {
-			if a.rung >= rung && a.valid || a.rung == rung {
-				if groups[a.batch] == nil {
-					bases = append(bases, a.batch)
-				}
-				groups[a.batch] = append(groups[a.batch], a)
-			}
-		}
-		for _, b := range bases {
-			if a := g.promote(groups[b], rung); a != nil {
-				return a, fmt.Sprintf("among the best of %d after %.3g of a training", len(groups[b]), g.rungs[rung-1])
-			}
-		}
-	}
-	return nil, ""
-}
-
-// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it keeps up with the
-// incumbent: what is wrong for certain may show late.
-func (g *guided) evident(a *arm) bool {
-	in := g.incumbent
-	if in == nil || a.batch != in || a.rung == 0 || a.weight < certain || !g.has(Diagnosis) {
-		return false
-	}
-	if a.rung > len(in.history) || math.IsNaN(in.history[a.rung-1]) { // a continued training has no score there
-		return false
-	}
-	return !g.clearly(in.history[a.rung-1], a.score)
-}
-
-// promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further.
-func (g *guided) promote(all []*arm, rung int) *arm {
-	passed := 0
-	for _, a := range all {
-		if a.rung > rung || a.pending {
-			passed++
-		}
-	}
-	if passed >= len(all)/reduction {
-		return nil
-	}
-	return g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
-}
-
-// best is the arm with the best score of those that can go on and that ok accepts; the more suspected of two equals.
-func (g *guided) best(ok func(*arm) bool) *arm {
-	var top *arm
-	m := g.setup.metric()
-	for _, a := range g.arms {
-		if a.over || a.pending || !ok(a) {
-			continue
-		}
-		if top == nil || m.Better(a.score, top.score) || a.score == top.score && a.weight > top.weight {
-			top = a
-		}
-	}
-	return top
-}
-
-// fresh is an arm that was not tried: the most suspected one, or one drawn uniformly.
+// fresh is an arm that was not tried: the most suspected one, or one drawn uniformly. It is built on the incumbent, or on the faulty subject or an
+// older patch, the more often the less the incumbent has gained: a patch that helps a little must not hide the one that is needed.
 func (g *guided) fresh() (*arm, string) {
-	var open []*arm
+	var near, far []*arm
 	for _, a := range g.arms {
-		if a.rung == 0 && !a.over && !a.pending && g.affordable(a) {
-			open = append(open, a)
+		switch {
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a):
+		case a.batch == g.incumbent:
+			near = append(near, a)
+		default:
+			far = append(far, a)
 		}
 	}
-	// What was to be tried on the faulty subject, or on an older patch, is tried on top of the incumbent instead.
-	if near := slices.DeleteFunc(slices.Clone(open), func(a *arm) bool { return a.batch != g.incumbent }); len(near) > 0 {
-		open = near
+	open := near
+	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || g.rng.Float64() >= max(nearShare, g.gained())) {
+		open = far
 	}
 	if len(open) == 0 {
 		return nil, ""
@@ -464,26 +521,16 @@ func (g *guided) fresh() (*arm, string) {
 	return top, top.why
 }
 
-// affordable keeps continuations, which are as long as whole trainings, from taking more than half of what is left.
-func (g *guided) affordable(a *arm) bool {
-	if a.from == None || g.used <= 0 {
-		return true
-	}
-	left := g.spent/g.used - g.spent
-	e := float64(g.setup.Subject.Recipe.Epochs)
-	return epochsOf(g.setup, a.patch)/e/2 <= left/2+1 // it doubles: half of its epochs are new
-}
-
 // Recommend is the believed patch; or else the best that a whole training, or at least a part of one, has shown to be better than the faulty
 // subject, which the budget left no second training for.
 func (g *guided) Recommend() (repair.Patch, bool) {
-	if g.incumbent != nil {
+	if g.repaired() {
 		return g.incumbent.patch, true
 	}
 	var top *arm
 	m := g.setup.metric()
 	for _, a := range g.arms {
-		if !a.valid || slices.Contains(g.rejected, a) || !g.clearly(a.score, g.base) {
+		if !a.valid || slices.Contains(g.rejected, a) || !g.clearly(a.score, g.base()) || !g.clearly(a.score, g.floor) {
 			continue
 		}
 		if top == nil || a.over && !top.over || a.over == top.over && m.Better(a.score, top.score) {

@@ -1,6 +1,7 @@
 package technique
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -33,8 +34,8 @@ func (g *guided) slots() repair.Space {
 	return slices.DeleteFunc(slices.Clone(all), func(x repair.Slot) bool { return slices.Contains(dataOperators, x.Operator) })
 }
 
-// singles are all single edits of the searched slots on a grid, and the same edit in all suspected slots of an operator where there are several:
-// a fault that an author made in one layer, he made in all.
+// singles are all single edits of the searched slots on a grid, the same edit in all suspected slots of an operator where there are several, since a
+// fault that an author made in one layer, he made in all, and compounds.
 func (g *guided) singles() []candidate {
 	var out []candidate
 	together := map[repair.Edit][]repair.Edit{}
@@ -65,6 +66,56 @@ func (g *guided) singles() []candidate {
 	for _, kind := range order {
 		if edits := together[kind]; len(edits) > 1 {
 			out = append(out, candidate{repair.NewPatch(edits...), weights[kind], fmt.Sprintf("suspicion %.3g of %d at once", weights[kind], len(edits))})
+		}
+	}
+	return append(out, g.compounds(out)...)
+}
+
+// mostAtOnce bounds the edits of a compound: more are no repair that anybody would read, and minimisation has to take them apart again.
+const mostAtOnce = 6
+
+// rivals are operators that mend the same thing, so that one of them is enough: the size of a step, or what the output is compared with.
+var rivals = map[string]string{"learning_rate": "pace", "optimizer": "pace", "gradient_clip": "pace", "schedule": "pace", "loss": "head", "output_head": "head"}
+
+// compounds are the edits that evidence asks for most, two of them at once, three, and so on: where several things are wrong, mending one shows
+// nothing. Minimisation takes out what was not needed.
+func (g *guided) compounds(singles []candidate) []candidate {
+	if !g.has(Together) {
+		return nil
+	}
+	top := map[repair.Key]candidate{}
+	var keys []repair.Key
+	for _, c := range singles {
+		if len(c.patch) != 1 {
+			continue
+		}
+		e := c.patch[0]
+		if s := g.suspects[e.Key()]; s.Weight < manySuspected || s.Prefer[e.Value] == 0 {
+			continue
+		}
+		if _, ok := top[e.Key()]; !ok {
+			keys = append(keys, e.Key())
+		}
+		if c.weight > top[e.Key()].weight {
+			top[e.Key()] = c
+		}
+	}
+	slices.SortStableFunc(keys, func(a, b repair.Key) int { return cmp.Compare(top[b].weight, top[a].weight) })
+	var out []candidate
+	var p repair.Patch
+	taken := map[string]bool{}
+	for _, k := range keys {
+		rival := rivals[k.Operator]
+		next := p.With(top[k].patch[0])
+		if rival != "" && taken[rival] || !g.possible(next) {
+			continue
+		}
+		taken[rival] = true
+		if p = next; len(p) > mostAtOnce {
+			break
+		}
+		if len(p) > 1 {
+			out = append(out, candidate{p, top[k].weight, fmt.Sprintf("the %d edits that evidence asks for most", len(p))})
 		}
 	}
 	return out
@@ -173,27 +224,57 @@ func at(d repair.Domain, u float64) repair.Value {
 	return repair.Num(d.Min + u*(d.Max-d.Min))
 }
 
-// longer adds the training of a patch for twice its epochs, continuing what it has trained; as long as that helps, it is doubled again.
-func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) {
+// longer adds the training of a patch for twice its epochs, continuing what it has trained, and gives it back; nil where there is none.
+func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *arm {
 	if from == None || weight == 0 || !g.has(Longer) {
-		return
+		return nil
 	}
 	x, ok := g.slots().Slot(epochsKey)
 	if !ok {
-		return
+		return nil
 	}
 	e := epochsOf(g.setup, p)
 	v := repair.Num(min(2*e, x.Domain.Max))
 	if v.Number <= e || !x.Domain.Contains(v) {
-		return
+		return nil
 	}
 	p = p.Without(epochsKey)
 	if v != x.Current {
 		p = p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v})
 	}
-	if a := g.add(p, weight, "train longer", on); a != nil {
-		a.from, a.longer = from, true
+	a := g.add(p, weight, "train longer", on)
+	if a != nil {
+		a.from, a.doubled, a.epochs = from, true, e
 	}
+	return a
+}
+
+// lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget.
+func (g *guided) lengthen(a *arm) {
+	if !a.growing && !(a.doubled && a.confirm) || g.clearly(g.bar(), a.score) {
+		return
+	}
+	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probeShare*g.spent/g.used) {
+		return
+	}
+	weight := g.suspects[epochsKey].Weight
+	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {
+		a.next.pace = a.pace
+		if !g.affordable(a.next) {
+			a.next.over = true
+		}
+	}
+}
+
+// doubling is a training that another one waits for, which was better for being longer.
+func (g *guided) doubling() *arm {
+	for _, a := range g.arms {
+		if n := a.next; a.confirm && n != nil && !n.over && !n.pending {
+			return n
+		}
+	}
+	return nil
 }
 
 // helpedFactor is how much more an edit counts on top of a believed patch when it was better than its peers alone.
@@ -215,7 +296,9 @@ func (g *guided) extend(a *arm) {
 	if a.growing {
 		weight += manySuspected
 	}
-	g.longer(a.patch, a.trial, weight, a)
+	if n := g.longer(a.patch, a.trial, weight, a); n != nil {
+		n.pace = a.pace
+	}
 	helped := g.helped()
 	for _, c := range g.singles() {
 		p := a.patch
@@ -237,8 +320,11 @@ func (g *guided) extend(a *arm) {
 	g.refine(a)
 }
 
-// rateKey is the slot of the learning rate.
-var rateKey = repair.Key{Operator: "learning_rate", Target: "recipe"}
+// The slots of learning rate and batch size.
+var (
+	rateKey  = repair.Key{Operator: "learning_rate", Target: "recipe"}
+	batchKey = repair.Key{Operator: "batch_size", Target: "recipe"}
+)
 
 // refine adds rates around the one that a believed patch has set.
 func (g *guided) refine(a *arm) {

@@ -14,7 +14,10 @@ import (
 func TestGuidedEndsEarly(t *testing.T) {
 	search := func(base, bar float64, tried int, ahead bool) *guided {
 		in := &arm{scores: []float64{bar}}
-		g := &guided{base: base, incumbent: in, spent: 10, since: 5, used: 0.5}
+		g := &guided{incumbent: in, floor: math.NaN(), spent: 10, since: 5, used: 0.5, tried: tried}
+		if !math.IsNaN(base) {
+			g.faulty = []float64{base}
+		}
 		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: make([]int32, 400)}}
 		for range tried {
 			g.arms = append(g.arms, &arm{batch: in, rung: 1, score: bar / 2, valid: true})

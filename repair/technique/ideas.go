@@ -17,7 +17,7 @@ const (
 	Uniform Idea = "uniform"
 	// Singles tries single edits first; without it the search begins with random pairs and triples.
 	Singles Idea = "singles"
-	// Together makes the same suspected edit in all layers at once, as one candidate.
+	// Together makes several suspected edits at once, as one candidate: the same one in all layers, or those that evidence asks for most.
 	Together Idea = "together"
 	// Halving trains candidates shortly and only the best of them longer; without it each is trained to the end.
 	Halving Idea = "halving"

@@ -1,0 +1,149 @@
+package technique
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"netmend/repair"
+)
+
+// Rungs are numbers of updates: first, first·reduction, first·reduction², …, so that an arm with a smaller batch is compared with the others after as
+// many updates as they have made, not after as many epochs. An arm leaves the ladder where its own training ends.
+
+// updates is how many a patch's whole training makes.
+func (g *guided) updates(p repair.Patch) float64 { return epochsOf(g.setup, p) * g.perEpoch(p) }
+
+// perEpoch is the number of updates of an epoch.
+func (g *guided) perEpoch(p repair.Patch) float64 {
+	batch := float64(g.setup.Subject.Recipe.BatchSize)
+	if v, ok := p.Get(batchKey); ok {
+		batch = v.Number
+	}
+	return math.Ceil(float64(len(g.setup.Subject.Data.Train)) / max(1, batch))
+}
+
+// target is the number of updates at the end of a rung.
+func (g *guided) target(rung int) float64 { return g.first * math.Pow(reduction, float64(rung)) }
+
+// nearlyWhole is the share of a training from which it is made whole at once.
+const nearlyWhole = 0.75
+
+// whole says whether a rung is the end of a patch's training.
+func (g *guided) whole(p repair.Patch, rung int) bool {
+	return g.first == 0 || g.target(rung) >= nearlyWhole*g.updates(p)
+}
+
+// epochs is how long a patch trains for a rung.
+func (g *guided) epochs(p repair.Patch, rung int) float64 {
+	if g.whole(p, rung) {
+		return epochsOf(g.setup, p)
+	}
+	return g.target(rung) / g.perEpoch(p)
+}
+
+// highest is the largest number of rungs that an arm has done.
+func (g *guided) highest() int {
+	n := 0
+	for _, a := range g.arms {
+		n = max(n, a.rung)
+	}
+	return n
+}
+
+// affordable says whether the budget that is left pays for the rest of an arm's training and for a second seed.
+func (g *guided) affordable(a *arm) bool {
+	if a.pace == 0 || g.used <= 0 {
+		return true
+	}
+	e := epochsOf(g.setup, a.patch)
+	return a.pace*(e-a.epochs+e) <= g.spent/g.used-g.spent+1e-9
+}
+
+// promising is the arm to be trained on, if there is one: better than the bar already, or among the best of its rung.
+func (g *guided) promising() (*arm, string) {
+	ready := func(a *arm) bool {
+		return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened || g.better(a.score, g.bar(), marginal))
+	}
+	if a := g.best(func(a *arm) bool { return ready(a) && g.clearly(a.score, g.bar()) }); a != nil {
+		return a, "better than all that was trained to the end"
+	}
+	if a := g.best(func(a *arm) bool { return g.incumbent != nil && a.rung > 0 && !g.clearly(g.bar(), a.score) }); a != nil {
+		return a, "as good as all that was trained to the end, in a shorter training"
+	}
+	if a := g.best(g.ahead); a != nil {
+		return a, "better than what is to be beaten was after as many updates"
+	}
+	if a := g.best(g.evident); a != nil {
+		return a, "evidence points at it, and it keeps up with what it is to be better than"
+	}
+	for rung := g.highest(); rung >= 1; rung-- {
+		groups := map[*arm][]*arm{}
+		var bases []*arm
+		for _, a := range g.arms {
+			if a.valid && (a.rung >= rung || a.over) || a.rung == rung {
+				if groups[a.batch] == nil {
+					bases = append(bases, a.batch)
+				}
+				groups[a.batch] = append(groups[a.batch], a)
+			}
+		}
+		for _, b := range bases {
+			if a := g.promote(groups[b], rung); a != nil {
+				return a, fmt.Sprintf("among the best of %d after %.3g updates", len(groups[b]), g.target(rung-1))
+			}
+		}
+	}
+	return nil, ""
+}
+
+// then is the incumbent's score when it had done as many rungs as an arm; NaN where it has none: a continued training has no score there.
+func (g *guided) then(a *arm) float64 {
+	in := g.incumbent
+	if in == nil || a.rung == 0 || a.rung > len(in.history) {
+		return math.NaN()
+	}
+	return in.history[a.rung-1]
+}
+
+// ahead says whether an arm is better than the incumbent was after as many updates.
+func (g *guided) ahead(a *arm) bool {
+	then := g.then(a)
+	return a.valid && !math.IsNaN(then) && g.clearly(a.score, then)
+}
+
+// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it keeps up with the
+// incumbent: what is wrong for certain may show late.
+func (g *guided) evident(a *arm) bool {
+	then := g.then(a)
+	return a.batch == g.incumbent && a.weight >= certain && g.has(Diagnosis) && !math.IsNaN(then) && !g.clearly(then, a.score)
+}
+
+// promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further.
+func (g *guided) promote(all []*arm, rung int) *arm {
+	passed := 0
+	for _, a := range all {
+		if a.rung > rung || a.pending || a.over {
+			passed++
+		}
+	}
+	if passed >= len(all)/reduction {
+		return nil
+	}
+	return g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
+}
+
+// best is the arm with the best score of those that can go on and that ok accepts; the more suspected of two equals.
+func (g *guided) best(ok func(*arm) bool) *arm {
+	var top *arm
+	m := g.setup.metric()
+	for _, a := range g.arms {
+		if a.over || a.pending || !ok(a) || !g.affordable(a) {
+			continue
+		}
+		if top == nil || m.Better(a.score, top.score) || a.score == top.score && a.weight > top.weight {
+			top = a
+		}
+	}
+	return top
+}

@@ -1,0 +1,151 @@
+package technique_test
+
+import (
+	"context"
+	"io"
+	"math"
+	"slices"
+	"testing"
+
+	"netmend/repair"
+	"netmend/repair/technique"
+	"netmend/repair/technique/techniquetest"
+)
+
+// world is a made-up landscape: the score of a patch after so many epochs with a seed; NaN diverges.
+type world func(p repair.Patch, epochs float64, seed uint64) float64
+
+// search lets guided search a world with a budget of so many faulty trainings of four epochs, and gives what it tried and recommends.
+func (w world) search(t *testing.T, budget float64, seed uint64) (trials []technique.Trial, patch repair.Patch, found bool) {
+	t.Helper()
+	s := techniquetest.Setup()
+	s.Seed = seed
+	x, err := technique.New("guided", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spent := 0.0
+	for spent < budget && len(trials) < 1000 {
+		p, err := x.Ask(context.Background())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		trained := p.Epochs
+		if p.From != technique.None {
+			trained -= trials[p.From].Epochs
+		}
+		score := w(p.Patch, p.Epochs, p.Seed)
+		trial := technique.Trial{ID: technique.TrialID(len(trials)), Proposal: p, State: technique.Completed, Steps: int(400 * p.Epochs), Reached: p.Epochs,
+			Score: technique.Score{Value: repair.Number(score), Valid: true}}
+		if math.IsNaN(score) {
+			trial.State, trial.Score, trained = technique.Diverged, technique.Score{}, trained/100
+		}
+		spent += trained / 4
+		trial.Cost, trial.Used = repair.Number(trained/4), repair.Number(spent/budget)
+		if err := x.Tell(trial); err != nil {
+			t.Fatal(err)
+		}
+		trials = append(trials, trial)
+	}
+	patch, found = x.(technique.Recommender).Recommend()
+	return trials, patch, found
+}
+
+// has says whether a patch sets a slot to a word.
+func has(p repair.Patch, operator, target, word string) bool {
+	v, ok := p.Get(repair.Key{Operator: operator, Target: target})
+	return ok && v.Text == word
+}
+
+// Training longer is doubled at once where it helped, and a second seed is asked of the last only.
+func TestGuidedDoubles(t *testing.T) {
+	grows := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
+		if len(p.Without(repair.Key{Operator: "epochs", Target: "recipe"})) > 0 {
+			return 0.1
+		}
+		return min(0.8, 0.1*math.Pow(epochs/2, 0.9)) // 4: 0.19, 8: 0.35, 16: 0.65, 32: 0.8
+	})
+	trials, patch, found := grows.search(t, 40, 1)
+	if v, ok := patch.Get(repair.Key{Operator: "epochs", Target: "recipe"}); !found || !ok || v.Number != 32 {
+		t.Errorf("recommends %v", patch)
+	}
+	for _, x := range trials {
+		if x.Seed == 2 && x.Epochs < 32 && len(x.Patch) == 1 && x.Patch[0].Operator == "epochs" {
+			t.Errorf("%v was confirmed though its double was better", x.Patch)
+		}
+	}
+}
+
+// A faulty subject that diverges and needs two edits: the one that lets it train is built on, though alone it is no better than a constant answer.
+func TestGuidedBuildsOnWhatTrains(t *testing.T) {
+	both := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
+		switch {
+		case !has(p, "optimizer", "recipe", "nadam"):
+			return math.NaN()
+		case !has(p, "kernel_initializer", "w1", "glorot_uniform"):
+			return 0.1
+		}
+		return 0.1 + 0.2*epochs
+	})
+	for seed := range uint64(5) {
+		if _, patch, _ := both.search(t, 20, seed+1); !has(patch, "optimizer", "recipe", "nadam") || !has(patch, "kernel_initializer", "w1", "glorot_uniform") {
+			t.Errorf("seed %d: recommends %v", seed+1, patch)
+		}
+	}
+}
+
+// unlucky is a world in which a slot's word makes a difference with some seeds.
+func unlucky(faulty, edited func(seed uint64) float64) world {
+	return func(p repair.Patch, epochs float64, seed uint64) float64 {
+		if has(p, "kernel_initializer", "w1", "glorot_uniform") {
+			return edited(seed)
+		}
+		return faulty(seed)
+	}
+}
+
+// Where the second seed disagrees a third decides, and bad luck of the faulty subject's first seed is no gain.
+func TestGuidedAsksOtherSeeds(t *testing.T) {
+	always := func(v float64) func(uint64) float64 { return func(uint64) float64 { return v } }
+	only := func(seed uint64, v, else_ float64) func(uint64) float64 {
+		return func(s uint64) float64 {
+			if s == seed {
+				return v
+			}
+			return else_
+		}
+	}
+	for _, c := range []struct {
+		name string
+		w    world
+		want bool
+		seed uint64 // of the last question about the edit
+	}{
+		{"steady", unlucky(always(0.3), always(0.8)), true, 2},
+		{"good with two of three", unlucky(always(0.3), only(2, 0.25, 0.9)), true, 3},
+		{"good with one of three", unlucky(always(0.3), only(1, 0.9, 0.25)), false, 3},
+		{"the faulty subject was unlucky", unlucky(only(1, 0.3, 0.6), always(0.38)), false, 2},
+	} {
+		trials, patch, _ := c.w.search(t, 20, 1)
+		// Without a believed patch, one that was trained once may be recommended: the verdict decides.
+		if got := has(patch, "kernel_initializer", "w1", "glorot_uniform") && len(patch) == 1; got != c.want {
+			t.Errorf("%s: recommends %v", c.name, patch)
+		}
+		last := uint64(0)
+		for _, x := range trials {
+			if has(x.Patch, "kernel_initializer", "w1", "glorot_uniform") && len(x.Patch) == 1 {
+				last = max(last, x.Seed)
+			}
+		}
+		if last != c.seed {
+			t.Errorf("%s: the last seed was %d, want %d", c.name, last, c.seed)
+		}
+	}
+	trials, _, _ := unlucky(only(1, 0.3, 0.6), always(0.38)).search(t, 20, 1)
+	if !slices.ContainsFunc(trials, func(x technique.Trial) bool { return len(x.Patch) == 0 && x.Seed == 2 }) {
+		t.Error("the faulty subject was trained with one seed only")
+	}
+}
