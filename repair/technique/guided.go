@@ -36,16 +36,17 @@ type guided struct {
 	known     map[string]bool // patches that have an arm
 	out       map[TrialID]job
 	suspects  map[repair.Key]diagnose.Suspect
-	faulty    []float64 // scores of the faulty subject, of the search's seed first; none: it has not been trained, or has no score
-	floor     float64   // score of the constant answer that is best on the search rows; NaN: not known
-	faultyAt  TrialID   // its checkpoint; None: there is none
-	incumbent *arm      // believed
-	rejected  []*arm    // better once, not twice
-	spent     float64   // in faulty trainings
-	used      float64   // share of the budget
-	since     float64   // spent when the incumbent came
-	tried     int       // arms that were trained since then, and did not diverge; those that were trained to the end count wholeCounts times more
-	screened  int       // arms that have left the first rung
+	faulty    []float64                     // scores of the faulty subject, of the search's seed first; none: it has not been trained, or has no score
+	floor     float64                       // score of the constant answer that is best on the search rows; NaN: not known
+	faultyAt  TrialID                       // its checkpoint; None: there is none
+	incumbent *arm                          // believed
+	rejected  []*arm                        // better once, not twice
+	spent     float64                       // in faulty trainings
+	used      float64                       // share of the budget
+	since     float64                       // spent when the incumbent came
+	hurt      map[repair.Key][]repair.Value // numbers that made things worse alone
+	tried     int                           // arms that were trained since then, and did not diverge; those that were trained to the end count wholeCounts times more
+	screened  int                           // arms that have left the first rung
 }
 
 // arm is a patch and what is known of it.
@@ -66,7 +67,8 @@ type arm struct {
 	epochs  float64            // that are trained
 	pace    float64            // what an epoch costs, in faulty trainings; 0: not known
 	growing bool               // it was improving when it ended
-	doubled bool               // it is another training for twice its epochs
+	doubled bool               // it is another training for twice its epochs …
+	half    *arm               // … this one; nil: the faulty subject's
 	next    *arm               // the same for twice the epochs; nil: not proposed
 	found   []diagnose.Symptom // in its last training with the search's seed
 	history []float64          // scores at the rungs, NaN where one was skipped
@@ -83,7 +85,7 @@ type job struct {
 const (
 	reduction    = 4       // of successive halving: the paper's
 	minShare     = 1. / 16 // of a training: two reductions below 1
-	minUpdates   = 8       // a shorter training does not tell a learning network from a dead one
+	minUpdates   = 4       // a shorter training does not tell a learning network from a dead one
 	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
 	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
@@ -98,18 +100,19 @@ const (
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
 	nearShare    = 0.25    // of the new arms that are built on the incumbent at least
+	hurtFactor   = 0.1     // of the weight of numbers beyond one that was worse than what it was tried on
+	fewRows      = 100     // to search on; with fewer the standard error of a share is above 0.05
 	marginal     = 4       // times what counts as better: a gain below that may be the faulty subject's bad luck with one seed
 )
 
 func newGuided(s Setup) *guided {
 	g := &guided{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x677569646564)), // the word "guided"
-		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, floor: math.NaN(), faultyAt: None}
+		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, hurt: map[repair.Key][]repair.Value{}, floor: math.NaN(), faultyAt: None}
 	if g.has(Halving) {
-		g.first = g.updates(nil)
-		for whole := g.first; g.first/reduction >= max(minUpdates, whole*minShare-1e-9); {
+		g.first = max(g.updates(nil), minUpdates)
+		for !g.blurred() && g.first/reduction >= max(minUpdates, g.updates(nil)*minShare-1e-9) {
 			g.first /= reduction
 		}
-		g.first = max(g.first, minUpdates)
 	}
 	if x := s.Subject; x.Model != nil && x.Model.Graph != nil {
 		if e, err := train.Constant(x.Model, x.Recipe, x.Data, x.Data.Search, x.Data.Search, 0); err == nil { // else no training of it can begin
@@ -119,6 +122,9 @@ func newGuided(s Setup) *guided {
 	g.suspect(nil)
 	return g
 }
+
+// blurred says that there are too few rows to search on for small differences: those of short trainings, or of one seed.
+func (g *guided) blurred() bool { return g.setup.metric().Maximize() && g.setup.rows() < fewRows }
 
 // has says whether an idea is part of this search.
 func (g *guided) has(x Idea) bool { return !slices.Contains(g.setup.without, x) }
@@ -179,9 +185,6 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	if a, why := g.promising(); a != nil {
 		return g.train(a, why), nil
 	}
-	if a := g.doubling(); a != nil {
-		return g.train(a, "training longer helped, so twice as long"), nil
-	}
 	if a, why := g.fresh(); a != nil {
 		return g.train(a, why), nil
 	}
@@ -194,10 +197,15 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	return Proposal{}, io.EOF
 }
 
+// ready says whether an arm is to be trained with a second seed now. One that twice its epochs may be better than waits for that.
+func (g *guided) ready(a *arm) bool {
+	return a.confirm && !a.pending && (a.next == nil || a.next.over)
+}
+
 // second proposes the second seed of an arm that waits for it; before that the faulty subject's, where the gain may come from its bad luck.
 func (g *guided) second() (Proposal, bool) {
 	for _, a := range g.arms {
-		if !a.confirm || a.pending || a.next != nil && !a.next.over {
+		if !g.ready(a) {
 			continue
 		}
 		if g.incumbent == nil && len(g.faulty) == 1 && !g.better(a.score, g.base(), marginal) {
@@ -209,7 +217,7 @@ func (g *guided) second() (Proposal, bool) {
 		}
 		why := "is it as good with a second seed?"
 		if len(a.scores) > 1 {
-			why = "one seed of two was good: is a third?"
+			why = "two seeds are not enough: is it as good with a third?"
 		}
 		return g.send(job{a, a.rung, true}, Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None,
 			Seed: g.setup.Seed + uint64(len(a.scores)), Why: why}), true
@@ -294,6 +302,9 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 		return
 	}
 	g.tried += wholeCounts
+	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.base(), score) && !a.patch[0].Value.IsText {
+		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
+	}
 	a.over, a.scores = true, []float64{score}
 	a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
 	g.supersede(a)
@@ -359,14 +370,14 @@ func (g *guided) tellFaulty(t Trial, score float64, valid, again bool) {
 }
 
 // tellConfirmation takes in the score of another seed. An arm is believed when all are better than the bar. Where the second seed disagrees and the
-// mean does not, a third decides: of an unsteady training nobody knows which was the rule.
+// mean does not, a third decides, since of an unsteady training nobody knows which was the rule; and where scores are blurred.
 func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
 	if valid {
 		a.scores = append(a.scores, score)
 	}
 	all := mean(a.scores)
 	better := valid && g.clearly(all, g.bar()) && g.worthwhile(a, all)
-	if better && len(a.scores) == 2 && !g.clearly(score, g.bar()) {
+	if better && len(a.scores) == 2 && (!g.clearly(score, g.bar()) || g.blurred()) {
 		return
 	}
 	a.confirm = false
@@ -461,7 +472,7 @@ func (g *guided) repaired() bool {
 
 // finished says whether there is enough: nothing above the incumbent, or no progress for long.
 func (g *guided) finished() bool {
-	if !g.repaired() || len(g.out) > 0 || slices.ContainsFunc(g.arms, func(a *arm) bool { return a.confirm }) {
+	if !g.repaired() || len(g.out) > 0 || slices.ContainsFunc(g.arms, g.ready) {
 		return false
 	}
 	bar, good := g.bar(), false
@@ -495,7 +506,7 @@ func (g *guided) fresh() (*arm, string) {
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.bar(), a.half.score):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:
@@ -514,11 +525,30 @@ func (g *guided) fresh() (*arm, string) {
 	}
 	top := open[0]
 	for _, a := range open {
-		if a.weight > top.weight {
+		if g.promise(a) > g.promise(top) {
 			top = a
 		}
 	}
 	return top, top.why
+}
+
+// promise is an arm's weight, less where a number goes further in a direction that hurt.
+func (g *guided) promise(a *arm) float64 {
+	w := a.weight
+	for _, e := range a.patch {
+		x, ok := g.setup.Space.Slot(e.Key())
+		if !ok {
+			continue
+		}
+		now := x.Current.Number
+		for _, bad := range g.hurt[e.Key()] {
+			if v := e.Value.Number; (bad.Number-now)*(v-now) > 0 && math.Abs(v-now) >= math.Abs(bad.Number-now) {
+				w *= hurtFactor
+				break
+			}
+		}
+	}
+	return w
 }
 
 // Recommend is the believed patch; or else the best that a whole training, or at least a part of one, has shown to be better than the faulty

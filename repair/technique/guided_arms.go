@@ -224,7 +224,8 @@ func at(d repair.Domain, u float64) repair.Value {
 	return repair.Num(d.Min + u*(d.Max-d.Min))
 }
 
-// longer adds the training of a patch for twice its epochs, continuing what it has trained, and gives it back; nil where there is none.
+// longer adds the training of a patch for twice its epochs, continuing what it has trained, and gives it back; nil where there is none. The weight is
+// that of the first doubling: what costs more has to be suspected more.
 func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *arm {
 	if from == None || weight == 0 || !g.has(Longer) {
 		return nil
@@ -242,7 +243,7 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *
 	if v != x.Current {
 		p = p.With(repair.Edit{Operator: epochsKey.Operator, Target: epochsKey.Target, Value: v})
 	}
-	a := g.add(p, weight, "train longer", on)
+	a := g.add(p, weight*float64(g.setup.Subject.Recipe.Epochs)/e, "train longer", on)
 	if a != nil {
 		a.from, a.doubled, a.epochs = from, true, e
 	}
@@ -258,23 +259,12 @@ func (g *guided) lengthen(a *arm) {
 	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probeShare*g.spent/g.used) {
 		return
 	}
-	weight := g.suspects[epochsKey].Weight
-	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {
-		a.next.pace = a.pace
+	if a.next = g.longer(a.patch, a.trial, g.suspects[epochsKey].Weight, a.batch); a.next != nil {
+		a.next.pace, a.next.half = a.pace, a
 		if !g.affordable(a.next) {
 			a.next.over = true
 		}
 	}
-}
-
-// doubling is a training that another one waits for, which was better for being longer.
-func (g *guided) doubling() *arm {
-	for _, a := range g.arms {
-		if n := a.next; a.confirm && n != nil && !n.over && !n.pending {
-			return n
-		}
-	}
-	return nil
 }
 
 // helpedFactor is how much more an edit counts on top of a believed patch when it was better than its peers alone.
@@ -297,7 +287,7 @@ func (g *guided) extend(a *arm) {
 		weight += manySuspected
 	}
 	if n := g.longer(a.patch, a.trial, weight, a); n != nil {
-		n.pace = a.pace
+		n.pace, n.half = a.pace, a
 	}
 	helped := g.helped()
 	for _, c := range g.singles() {
