@@ -44,6 +44,9 @@ var usualRates = map[string][2]float64{"sgd": {1e-3, 0.1}, "rmsprop": {1e-4, 1e-
 // EnoughUpdates is the number of updates below which a training is short, whatever it trains: TheDeepChecker overfits a single batch in 1000.
 const EnoughUpdates = 1000
 
+// regressionWith begins the measure of a loss that is not for regression; others are not for classification.
+const regressionWith = "regression with "
+
 // Limits of the static rules.
 const (
 	smallBatch    = 8    // below, gradients are noise and steps are all overhead: the published space begins at 16

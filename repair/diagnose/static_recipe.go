@@ -44,7 +44,7 @@ func (c *checker) head() {
 		c.add(LossNotForTask, "", "classification with "+l.Name, 1, 0)
 	}
 	if !classifies && (reads || strings.Contains(l.Name, "hinge")) {
-		c.add(LossNotForTask, "", "regression with "+l.Name, 1, 0)
+		c.add(LossNotForTask, "", regressionWith+l.Name, 1, 0)
 	}
 	if judged := slices.Contains(classificationMetrics, c.Recipe.Metric); judged != classifies {
 		c.add(MetricBlind, "", string(c.Recipe.Task)+" judged by "+string(c.Recipe.Metric), 1, 0)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"netmend/repair"
 )
@@ -255,8 +256,11 @@ func valueOf(d repair.Domain, word string) (repair.Value, bool) {
 	return repair.Value{}, false
 }
 
-// hint prefers the side on which numbers are expected to help, in the direction that the evidence names.
+// hint prefers numbers on the side on which they are expected to help, and losses of the kind that the evidence misses.
 func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
+	if kind == LossNotForTask {
+		s.hintLoss(x, symptoms)
+	}
 	if x.Operator != "learning_rate" {
 		return
 	}
@@ -276,6 +280,23 @@ func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
 			s.Prefer[repair.Num(clampTo(x.Domain, now*10))] = preferFactor
 		case FewUpdates: // larger steps make more of each
 			s.Prefer[repair.Num(clampTo(x.Domain, now*10))], s.Prefer[repair.Num(clampTo(x.Domain, now*100))] = preferFactor/2, preferFactor/2
+		}
+	}
+}
+
+// hintLoss prefers the losses of maximum likelihood: cross-entropy for classes, squared and absolute error for numbers.
+func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
+	i := slices.IndexFunc(symptoms, func(y Symptom) bool { return y.Kind == LossNotForTask })
+	if i < 0 || x.Operator != "loss" && x.Operator != "output_head" {
+		return
+	}
+	usual := []string{"crossentropy"}
+	if strings.HasPrefix(symptoms[i].Measure, regressionWith) {
+		usual = []string{"mean_squared_error", "mean_absolute_error"}
+	}
+	for _, v := range x.Domain.Choices {
+		if slices.ContainsFunc(usual, func(u string) bool { return strings.Contains(v.Text, u) }) {
+			s.Prefer[v] = preferFactor
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (g *guided) grid(x repair.Slot) []weighted {
 		add(repair.Num(math.Ceil(x.Current.Number/2)), 0.1)
 		return out
 	case x.Operator == "learning_rate":
-		g.rates(x, add)
+		g.rates(x, func(v repair.Value, w float64) { add(v, rateShare*w) })
 		return out
 	case x.Domain.Kind == repair.Choice:
 		// The weight of a slot is shared by its values, or slots of many would crowd out those of few; evenly on a root, since many values are
@@ -179,6 +179,9 @@ func compareValues(a, b repair.Value) int {
 	}
 	return 1
 }
+
+// rateShare is what a rate has of the weight of its slot, which it shares with about four others that are as likely (see grid).
+const rateShare = 0.5
 
 // rates are decades around the current rate, the optimizer's default, and the values that evidence names.
 func (g *guided) rates(x repair.Slot, add func(repair.Value, float64)) {
