@@ -89,8 +89,8 @@ const (
 	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
 	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
-	enough       = 16      // edits that were tried since a patch is believed and brought nothing, after which no more are
-	enoughGood   = 8       // likewise, once the patch is good
+	enough       = 12      // edits that were tried since a patch is believed and brought nothing, after which no more are
+	enoughGood   = 6       // likewise, once the patch is good
 	wholeCounts  = 3       // what a whole training counts more than a short one: it says more
 	minPatience  = 1.0     // faulty trainings that they are given at least …
 	patience     = 0.35    // … and the share of the budget, where the patch has gained nothing yet
