@@ -26,16 +26,17 @@ func majority(s *repair.Subject, share float64) {
 	}
 }
 
-// A patch that takes the score from 0.32 to 0.83 repairs where the most frequent class has 0.7 of the rows, and not where it has 0.95, when the
-// user learns that accuracy is the wrong metric.
+// A patch that is better than the fault repairs where it is better than the most frequent class too, which has 0.6 of the rows, and not where that has
+// 0.95, when the user learns that accuracy is the wrong metric.
 func TestConstantAnswerIsNoRepair(t *testing.T) {
 	for _, c := range []struct {
-		share float64
-		want  Verdict
-	}{{0.7, Repaired}, {0.95, NoRepair}} {
+		share     float64
+		technique string
+		want      Verdict
+	}{{0.6, "guided", Repaired}, {0.95, "random", NoRepair}} { // guided would not recommend such a patch
 		cfg := config(t, &fakeWorld{})
 		majority(&cfg.Subject, c.share)
-		cfg.Technique, cfg.Budget = "guided", Budget{Times: 30}
+		cfg.Technique, cfg.Budget = c.technique, Budget{Times: 30}
 		r := mustRun(t, cfg)
 		if r.Verdict != c.want || r.P >= 0.05 || r.Rows.P >= 0.05 {
 			t.Errorf("%v: %+v", c.share, r)
