@@ -552,23 +552,36 @@ func (g *guided) promise(a *arm) float64 {
 }
 
 // Recommend is the believed patch; or else the best that a whole training, or at least a part of one, has shown to be better than the faulty
-// subject, which the budget left no second training for.
+// subject, which the budget left no second training for. What is better than a constant answer comes before what is not, which is given all the
+// same: the verdict will say why it is no repair.
 func (g *guided) Recommend() (repair.Patch, bool) {
 	if g.repaired() {
 		return g.incumbent.patch, true
 	}
+	if a := g.leading(g.floor); a != nil {
+		return a.patch, true
+	}
+	if g.incumbent != nil {
+		return g.incumbent.patch, true
+	}
+	if a := g.leading(math.NaN()); a != nil {
+		return a.patch, true
+	}
+	return nil, false
+}
+
+// leading is the arm with the best score of the whole trainings, or else of all, that are better than the faulty subject and than a bar, without those
+// that a second seed has refuted.
+func (g *guided) leading(bar float64) *arm {
 	var top *arm
 	m := g.setup.metric()
 	for _, a := range g.arms {
-		if !a.valid || slices.Contains(g.rejected, a) || !g.clearly(a.score, g.base()) || !g.clearly(a.score, g.floor) {
+		if !a.valid || slices.Contains(g.rejected, a) || !g.clearly(a.score, g.base()) || !g.clearly(a.score, bar) {
 			continue
 		}
 		if top == nil || a.over && !top.over || a.over == top.over && m.Better(a.score, top.score) {
 			top = a
 		}
 	}
-	if top == nil {
-		return nil, false
-	}
-	return top.patch, true
+	return top
 }
