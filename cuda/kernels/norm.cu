@@ -1,0 +1,107 @@
+// Batch normalisation of tensors (N, C, plane). The statistics of a channel are those of parts, joined: a part's mean, and the squares of its
+// differences from it, which are found by reading it twice. Nothing is lost where the mean is much larger than the deviation, and what is not finite
+// comes out as the two passes of the formula give it. Chan, Golub and LeVeque 1983, equation 2.1.
+#include "functions.cuh"
+#include "walk.cuh"
+
+struct nm_norm {
+    const float *x, *dy, *scale, *bias, *mean, *variance;
+    float *y, *mean_out, *variance_out;  // y is dx, the others dscale and dbias in gradients
+    float *partial;                      // two for every channel and split
+    uint32_t *counters;                  // one for every channel
+    int32_t n, channels, plane;
+    nm_divisor by_plane, by_channels;
+    float epsilon;
+};
+
+// The place of element i of a channel.
+__device__ __forceinline__ int64_t nm_in_channel(const nm_norm &p, uint32_t c, uint32_t i) {
+    uint32_t sample = nm_div(i, p.by_plane);
+    return ((int64_t)sample * p.channels + c) * p.plane + (i - sample * p.plane);
+}
+
+__device__ __forceinline__ void nm_part(uint32_t n, uint32_t split, uint32_t &lo, uint32_t &hi) {
+    uint32_t each = (n + gridDim.y - 1) / gridDim.y;
+    lo = min(n, split * each);
+    hi = min(n, lo + each);
+}
+
+// norm_statistics: mean and biased variance. Grid (channels, splits), blocks of whole warps.
+NM_KERNEL(norm_statistics, 256, const nm_norm p) {
+    uint32_t c = blockIdx.x, count = p.n * p.plane, lo, hi;
+    nm_part(count, blockIdx.y, lo, hi);
+    float sum = 0, square = 0;
+    for (uint32_t i = lo + threadIdx.x; i < hi; i += blockDim.x) sum += p.x[nm_in_channel(p, c, i)];
+    sum = nm_block_sum(sum);
+    float mean = sum / (float)(hi - lo);
+    for (uint32_t i = lo + threadIdx.x; i < hi; i += blockDim.x) {
+        float d = p.x[nm_in_channel(p, c, i)] - mean;
+        square += d * d;
+    }
+    square = nm_block_sum(square);
+    if (gridDim.y == 1) {
+        if (threadIdx.x == 0) p.mean_out[c] = mean, p.variance_out[c] = square / (float)count;
+        return;
+    }
+    float *partial = p.partial + (int64_t)c * gridDim.y * 2;
+    if (threadIdx.x == 0) partial[2 * blockIdx.y] = sum, partial[2 * blockIdx.y + 1] = square;
+    if (!nm_last(p.counters + c, gridDim.y)) return;
+    sum = square = 0;
+    for (uint32_t s = threadIdx.x; s < gridDim.y; s += blockDim.x) sum += partial[2 * s];
+    mean = nm_block_sum(sum) / (float)count;
+    for (uint32_t s = threadIdx.x; s < gridDim.y; s += blockDim.x) {
+        nm_part(count, s, lo, hi);
+        if (hi == lo) continue;
+        float size = (float)(hi - lo), d = partial[2 * s] / size - mean;
+        square += partial[2 * s + 1] + size * d * d;
+    }
+    square = nm_block_sum(square);
+    if (threadIdx.x == 0) p.mean_out[c] = mean, p.variance_out[c] = square / (float)count;
+}
+
+// norm_apply: y = (x-mean)*scale/sqrt(variance+epsilon) + bias. Any grid and block of one dimension.
+NM_KERNEL(norm_apply, 256, const nm_norm p) {
+    uint32_t n = (uint32_t)p.n * p.channels * p.plane;
+    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+        uint32_t row = nm_div(i, p.by_plane), c = row - nm_div(row, p.by_channels) * p.channels;
+        float k = p.scale[c] / sqrtf(p.variance[c] + p.epsilon);
+        p.y[i] = fmaf(p.x[i] - p.mean[c], k, p.bias[c]);
+    }
+}
+
+// norm_grad_sums: dbias = sum dy, dscale = sum dy*(x-mean)/sqrt(variance+epsilon). Grid (channels, splits), blocks of whole warps.
+NM_KERNEL(norm_grad_sums, 256, const nm_norm p) {
+    uint32_t c = blockIdx.x, count = p.n * p.plane, lo, hi;
+    nm_part(count, blockIdx.y, lo, hi);
+    float mean = p.mean[c], inverse = 1 / sqrtf(p.variance[c] + p.epsilon), ds = 0, db = 0;
+    for (uint32_t i = lo + threadIdx.x; i < hi; i += blockDim.x) {
+        int64_t at = nm_in_channel(p, c, i);
+        float d = p.dy[at];
+        db += d;
+        ds = fmaf(d, (p.x[at] - mean) * inverse, ds);
+    }
+    ds = nm_block_sum(ds);
+    db = nm_block_sum(db);
+    if (gridDim.y > 1) {
+        float *partial = p.partial + (int64_t)c * gridDim.y * 2;
+        if (threadIdx.x == 0) partial[2 * blockIdx.y] = ds, partial[2 * blockIdx.y + 1] = db;
+        if (!nm_last(p.counters + c, gridDim.y)) return;
+        ds = db = 0;
+        for (uint32_t s = threadIdx.x; s < gridDim.y; s += blockDim.x) ds += partial[2 * s], db += partial[2 * s + 1];
+        ds = nm_block_sum(ds);
+        db = nm_block_sum(db);
+    }
+    if (threadIdx.x == 0) p.mean_out[c] = ds, p.variance_out[c] = db;
+}
+
+// norm_grad_apply: dx = scale/sqrt(variance+epsilon)*(dy - dbias/M - xhat*dscale/M), M elements to a channel. scale, mean and variance are the inputs,
+// mean_out and variance_out what norm_grad_sums left. Any grid and block of one dimension.
+NM_KERNEL(norm_grad_apply, 256, const nm_norm p) {
+    uint32_t n = (uint32_t)p.n * p.channels * p.plane;
+    float count = (float)(p.n * p.plane);
+    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
+        uint32_t row = nm_div(i, p.by_plane), c = row - nm_div(row, p.by_channels) * p.channels;
+        float inverse = 1 / sqrtf(p.variance[c] + p.epsilon), xhat = (p.x[i] - p.mean[c]) * inverse;
+        p.y[i] = p.scale[c] * inverse * (p.dy[i] - p.variance_out[c] / count - xhat * (p.mean_out[c] / count));
+    }
+}
