@@ -19,8 +19,7 @@ struct nm_recurrence {
 struct nm_sequences {
     const nm_recurrence &p;
     int first, count, width;
-    __device__ __forceinline__ nm_sequences(const nm_recurrence &p, int each) : p(p) {
-        first = blockIdx.x * each;
+    __device__ __forceinline__ nm_sequences(const nm_recurrence &p, int first, int each) : p(p), first(first) {
         count = min(each, p.batch - first);
         width = p.gates * p.hidden;
     }
@@ -61,7 +60,7 @@ __device__ __forceinline__ float nm_look(const nm_recurrence &p, int i, int j, f
 // Shared memory: S * hidden each of h, c and r*h, S * width of gates.
 template <int S> __device__ __forceinline__ void nm_recurrent(const nm_recurrence &p) {
     NM_DYNAMIC_SHARED(float, memory);
-    nm_sequences q(p, S);
+    nm_sequences q(p, blockIdx.x * S, S);
     const int H = p.hidden, W = q.width;
     float *h = memory, *c = h + S * H, *rh = c + S * H, *a = rh + S * H;
     for (int i = threadIdx.x; i < S * H; i += blockDim.x) {
@@ -173,7 +172,7 @@ __device__ __forceinline__ void nm_unit_grad(const nm_recurrence &p, const float
 // Shared memory: S * hidden each of dh, dc and a product, S * width of d.
 template <int S> __device__ __forceinline__ void nm_recurrent_grad(const nm_recurrence &p) {
     NM_DYNAMIC_SHARED(float, memory);
-    nm_sequences q(p, S);
+    nm_sequences q(p, blockIdx.x * S, S);
     const int H = p.hidden, W = q.width;
     float *dh = memory, *dc = dh + S * H, *product = dc + S * H, *d = product + S * H;
     for (int i = threadIdx.x; i < S * H; i += blockDim.x) {
@@ -244,7 +243,7 @@ NM_KERNEL(recurrent_grad_4, 512, const nm_recurrence p) { nm_recurrent_grad<4>(p
 // recurrent_peepholes: out[i][j] = the sum over steps and sequences of dx of gate i times the state that it looks at: that after the step for o (i = 1),
 // that before it for the others. Grid (3 * hidden), blocks of whole warps.
 NM_KERNEL(recurrent_peepholes, 256, const nm_recurrence p, float *out) {
-    nm_sequences q(p, p.batch);
+    nm_sequences q(p, 0, p.batch);
     int gate = blockIdx.x / p.hidden, j = blockIdx.x % p.hidden;
     float sum = 0;
     for (int i = threadIdx.x; i < p.steps * p.batch; i += blockDim.x) {
