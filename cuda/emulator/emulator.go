@@ -57,14 +57,8 @@ var kernelFlags = []string{"-fsanitize=bounds,alignment,integer-divide-by-zero",
 func Use(t testing.TB, settings string, extra ...string) {
 	t.Helper()
 	path := Build(t, extra...)
-	set(t, "NETMEND_LIBCUDA", path)
-	set(t, "NETMEND_EMULATOR", settings)
-}
-
-// set is t.Setenv that also a parallel test's parent may call.
-func set(t testing.TB, name, value string) {
-	t.Helper()
-	t.Setenv(name, value)
+	t.Setenv("NETMEND_LIBCUDA", path)
+	t.Setenv("NETMEND_EMULATOR", settings)
 }
 
 // Build compiles the emulator with all kernels, and with those of the extra files, where that was not done before, and gives the library's path. It skips
@@ -213,7 +207,7 @@ func compile(compiler, dir, include string, base []byte, s source) (string, erro
 			return "", fmt.Errorf("emulator: %s cannot be written", path)
 		}
 	}
-	cmd := exec.Command(compiler, append(args, "-I", include, "-x", "c++", "-c", path, "-o", object+".new")...)
+	cmd := exec.Command(compiler, append(args, "-fmacro-prefix-map="+include+"/=", "-I", include, "-x", "c++", "-c", path, "-o", object+".new")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("emulator: %s: %w\n%s", s.name, err, bytes.ReplaceAll(out, []byte(include+"/"), nil))
 	} else if len(out) > 0 {

@@ -465,7 +465,7 @@ static void on_signal(int signal, siginfo_t *info, void *context) {
         case SIGSEGV:
         case SIGBUS: snprintf(what, sizeof what, "access to address %p, which is in no allocation", info->si_addr); break;
         case SIGFPE: snprintf(what, sizeof what, "integer division by zero"); break;
-        default: snprintf(what, sizeof what, "misaligned access, or an index outside an array"); break;
+        default: snprintf(what, sizeof what, "misaligned access, an index outside an array, or integer division by zero"); break;
         }
         w->fail(what, signal == SIGSEGV || signal == SIGBUS ? Outcome::illegal_address : Outcome::failed);
     }
