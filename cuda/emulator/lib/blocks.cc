@@ -92,7 +92,8 @@ nm_change:
     popq %r12
     popq %rbx
     popq %rbp
-    ret
+    popq %rcx
+    jmp *%rcx
     .size nm_change, .-nm_change
     .globl nm_enter
     .hidden nm_enter
@@ -144,7 +145,8 @@ struct Worker {
     std::vector<Fiber *> idle;
     Context scheduler;
     Thread *running = nullptr;
-    unsigned size = 0, next = 0, warp_end = 0, done = 0, waiting = 0;  // positions in order, counts of threads
+    unsigned size = 0, done = 0, waiting = 0;         // counts of threads
+    unsigned cursor = 0, next = 0, warp_end = 0;      // positions in order: of what runs, of the first fresh thread, behind the warp
     uint64_t gathered[32];
     sigjmp_buf escape;
     volatile sig_atomic_t in_kernel = 0;
@@ -198,8 +200,8 @@ void Fiber::reset() {
 #endif
 }
 
-// main runs threads of the block to their ends, as long as no order of the threads that wait is broken by it: a kernel without a barrier needs one fiber
-// and one switch for a whole block.
+// main runs a thread to its end, and then the fresh ones behind it as long as none before them waits: a kernel without a barrier needs one fiber and
+// one switch for a whole block.
 void Fiber::main() {
     for (;;) {
         Worker *w = worker;
@@ -213,8 +215,9 @@ void Fiber::main() {
             k->invoke(k->function, w->params.data());
             w->running->state = State::done;
             w->done++;
-            if (w->next == w->size || (w->waiting != 0 && w->next >= w->warp_end)) break;
-            t = &w->threads[w->order[w->next++]];
+            if (w->cursor + 1 != w->next || w->next == w->size || (w->waiting != 0 && w->next >= w->warp_end)) break;
+            w->cursor = w->next++;
+            t = &w->threads[w->order[w->cursor]];
         }
         w->idle.push_back(this);
         change(&context, &w->scheduler);
@@ -238,6 +241,17 @@ void Worker::resume(Thread *t) {
 void Worker::yield(Thread *t, State s) {
     t->state = s;
     waiting++;
+    // The next lane goes on at once where it can; else the scheduler decides.
+    if (cursor + 1 < warp_end) {
+        Thread *after = &threads[order[cursor + 1]];
+        if (after->state == State::ready) {
+            cursor++;
+            running = after;
+            place = &after->place;
+            change(&t->fiber->context, &after->fiber->context);
+            return;
+        }
+    }
     change(&t->fiber->context, &scheduler);
 }
 
@@ -299,10 +313,10 @@ void Worker::run_block() {
 void Worker::run_warp(unsigned begin, unsigned end) {
     warp_end = end;
     do {
-        for (unsigned i = begin; i < end; i++) {
-            Thread *t = &threads[order[i]];
+        for (cursor = begin; cursor < end; cursor++) {
+            Thread *t = &threads[order[cursor]];
             if (t->state == State::fresh) {
-                next = i + 1;
+                next = cursor + 1;
                 resume(t);
             } else if (t->state == State::ready) {
                 resume(t);
@@ -314,13 +328,23 @@ void Worker::run_warp(unsigned begin, unsigned end) {
 // release lets the lanes go on whose masks are complete. False: no lane of the warp waits for others of it.
 bool Worker::release(unsigned begin, unsigned end) {
     Thread *lanes[32] = {};
-    unsigned at = 0, go = 0;
+    unsigned at = 0, go = 0, common = ~0u;
     for (unsigned i = begin; i < end; i++) {
         Thread *t = &threads[order[i]];
         lanes[t->place.lane] = t;
-        if (t->state == State::at_warp_barrier) at |= 1u << t->place.lane;
+        if (t->state != State::at_warp_barrier) continue;
+        at |= 1u << t->place.lane;
+        common &= t->mask;
     }
     if (at == 0) return false;
+    if (at == ~0u && common == ~0u) {  // the usual case
+        for (unsigned lane = 0; lane < 32; lane++) {
+            gathered[lane] = lanes[lane]->value;
+            lanes[lane]->state = State::ready;
+        }
+        waiting -= 32;
+        return true;
+    }
     for (unsigned lane = 0; lane < 32; lane++) {
         if (!(at >> lane & 1) || (go >> lane & 1)) continue;
         unsigned mask = lanes[lane]->mask;
