@@ -20,7 +20,7 @@ type Context struct {
 // Context retains the device's primary context, and makes it at the first call (some hundred milliseconds).
 func (d *Device) Context() (*Context, error) {
 	x := &Context{device: d}
-	if err := d.driver.check(C.nm_retain(d.driver.calls, C.int(d.Index), &x.c)); err != nil {
+	if err := d.driver.check(C.nm_cuda_retain(d.driver.calls, C.int(d.Index), &x.c)); err != nil {
 		return nil, err
 	}
 	return x, nil
@@ -39,16 +39,16 @@ func (x *Context) Close() error {
 		return nil
 	}
 	x.c = nil
-	return x.check(C.nm_release(x.calls(), C.int(x.device.Index)))
+	return x.check(C.nm_cuda_release(x.calls(), C.int(x.device.Index)))
 }
 
 // Synchronize waits until all streams of the device's primary context are idle.
-func (x *Context) Synchronize() error { return x.check(C.nm_synchronize(x.calls(), x.c)) }
+func (x *Context) Synchronize() error { return x.check(C.nm_cuda_synchronize(x.calls(), x.c)) }
 
 // Memory is the device's memory in bytes: what is free now, over all processes, and all of it.
 func (x *Context) Memory() (free, total int64, err error) {
 	var f, t C.size_t
-	err = x.check(C.nm_memory(x.calls(), x.c, &f, &t))
+	err = x.check(C.nm_cuda_memory(x.calls(), x.c, &f, &t))
 	return int64(f), int64(t), err
 }
 
@@ -64,7 +64,7 @@ func (x *Context) Alloc(bytes int64) (Pointer, error) {
 		return 0, nil
 	}
 	var p C.CUdeviceptr
-	err := x.check(C.nm_alloc(x.calls(), x.c, C.size_t(bytes), &p))
+	err := x.check(C.nm_cuda_alloc(x.calls(), x.c, C.size_t(bytes), &p))
 	return Pointer(p), err
 }
 
@@ -73,7 +73,7 @@ func (x *Context) Free(p Pointer) error {
 	if p == 0 {
 		return nil
 	}
-	return x.check(C.nm_free(x.calls(), x.c, C.CUdeviceptr(p)))
+	return x.check(C.nm_cuda_free(x.calls(), x.c, C.CUdeviceptr(p)))
 }
 
 // Host is page-locked memory of the host: the only kind that copies to and from without waiting.
@@ -89,7 +89,7 @@ func (x *Context) AllocHost(bytes int) (*Host, error) {
 		return nil, fmt.Errorf("cuda: host allocation of %d bytes", bytes)
 	}
 	h := &Host{context: x, n: bytes}
-	if err := x.check(C.nm_alloc_host(x.calls(), x.c, C.size_t(bytes), &h.p)); err != nil {
+	if err := x.check(C.nm_cuda_alloc_host(x.calls(), x.c, C.size_t(bytes), &h.p)); err != nil {
 		return nil, err
 	}
 	return h, nil
@@ -114,7 +114,7 @@ func (h *Host) Close() error {
 	}
 	p := h.p
 	h.p, h.n = nil, 0
-	return h.context.check(C.nm_free_host(h.context.calls(), h.context.c, p))
+	return h.context.check(C.nm_cuda_free_host(h.context.calls(), h.context.c, p))
 }
 
 // at is the address of bytes [offset, offset+bytes), or an error where they do not lie in the memory.

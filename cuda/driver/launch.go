@@ -94,7 +94,7 @@ func (s *Stream) Run(b *Batch) error {
 		return nil
 	}
 	var failed C.size_t
-	err := s.check(C.nm_launch_all(s.context.calls(), s.context.c, s.s, &b.launches[0], C.size_t(len(b.launches)),
+	err := s.check(C.nm_cuda_launch_all(s.context.calls(), s.context.c, s.s, &b.launches[0], C.size_t(len(b.launches)),
 		unsafe.SliceData(b.offsets), unsafe.Pointer(unsafe.SliceData(b.params)), &failed))
 	if err != nil {
 		l := b.launches[failed]

@@ -45,7 +45,7 @@ func Open() (*Driver, error) {
 	}
 	d := &Driver{calls: calls, path: path}
 	var version, count C.int
-	if err := d.check(C.nm_start(calls, C.int(MinVersion), &version, &count)); err != nil {
+	if err := d.check(C.nm_cuda_start(calls, C.int(MinVersion), &version, &count)); err != nil {
 		return nil, fmt.Errorf("cuda: %w: %w", ErrNoDevice, err)
 	}
 	if d.version, d.count = Version(version), int(count); d.version < MinVersion {
@@ -68,7 +68,7 @@ func load(path string) (*C.nm_calls, error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	reason := make([]byte, 512)
-	switch C.nm_open(name, calls, (*C.char)(unsafe.Pointer(&reason[0])), C.size_t(len(reason))) {
+	switch C.nm_cuda_open(name, calls, (*C.char)(unsafe.Pointer(&reason[0])), C.size_t(len(reason))) {
 	case 0:
 		libraries.byPath[path] = calls
 		return calls, nil
@@ -95,7 +95,7 @@ func (d *Driver) check(r C.nm_result) error {
 		return nil
 	}
 	var name, words *C.char
-	C.nm_error(d.calls, r.code, &name, &words)
+	C.nm_cuda_error(d.calls, r.code, &name, &words)
 	e := &Error{Call: C.GoString(r.call), Code: int(r.code), Name: C.GoString(name), Text: C.GoString(words)}
 	if e.Name == "" {
 		e.Name = fmt.Sprintf("CUresult %d", e.Code)
@@ -131,7 +131,7 @@ func (d *Driver) Device(index int) (*Device, error) {
 		return nil, fmt.Errorf("cuda: there is no device %d: the driver counts %d", index, d.count)
 	}
 	var i C.nm_info
-	if err := d.check(C.nm_device_info(d.calls, C.int(index), &i)); err != nil {
+	if err := d.check(C.nm_cuda_device_info(d.calls, C.int(index), &i)); err != nil {
 		return nil, err
 	}
 	const prohibited = 2 // CU_COMPUTEMODE_PROHIBITED

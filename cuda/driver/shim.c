@@ -39,7 +39,7 @@ enum {
     JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6,
 };
 
-int nm_open(const char *path, nm_calls *calls, char *reason, size_t length) {
+int nm_cuda_open(const char *path, nm_calls *calls, char *reason, size_t length) {
     // Never closed: drivers keep threads of their own.
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
@@ -62,7 +62,7 @@ int nm_open(const char *path, nm_calls *calls, char *reason, size_t length) {
     return 0;
 }
 
-void nm_error(const nm_calls *c, CUresult code, const char **name, const char **text) {
+void nm_cuda_error(const nm_calls *c, CUresult code, const char **name, const char **text) {
     if (c->cuGetErrorName(code, name) != CUDA_SUCCESS || *name == NULL) *name = "";
     if (c->cuGetErrorString(code, text) != CUDA_SUCCESS || *text == NULL) *text = "";
 }
@@ -77,7 +77,7 @@ static const nm_result done = {CUDA_SUCCESS, ""};
     } while (0)
 #define BIND() TRY(cuCtxSetCurrent, x)
 
-nm_result nm_start(const nm_calls *c, int min_version, int *version, int *count) {
+nm_result nm_cuda_start(const nm_calls *c, int min_version, int *version, int *count) {
     TRY(cuDriverGetVersion, version);
     if (*version < min_version) return done;  // cuInit of a driver that old may refuse for another reason
     TRY(cuInit, 0);
@@ -85,7 +85,7 @@ nm_result nm_start(const nm_calls *c, int min_version, int *version, int *count)
     return done;
 }
 
-nm_result nm_device_info(const nm_calls *c, int index, nm_info *info) {
+nm_result nm_cuda_device_info(const nm_calls *c, int index, nm_info *info) {
     CUdevice device;
     info->index = index;
     TRY(cuDeviceGet, &device, index);
@@ -113,119 +113,119 @@ nm_result nm_device_info(const nm_calls *c, int index, nm_info *info) {
     return done;
 }
 
-nm_result nm_retain(const nm_calls *c, int index, CUcontext *context) {
+nm_result nm_cuda_retain(const nm_calls *c, int index, CUcontext *context) {
     CUdevice device;
     TRY(cuDeviceGet, &device, index);
     TRY(cuDevicePrimaryCtxRetain, context, device);
     return done;
 }
 
-nm_result nm_release(const nm_calls *c, int index) {
+nm_result nm_cuda_release(const nm_calls *c, int index) {
     CUdevice device;
     TRY(cuDeviceGet, &device, index);
     TRY(cuDevicePrimaryCtxRelease_v2, device);
     return done;
 }
 
-nm_result nm_synchronize(const nm_calls *c, CUcontext x) {
+nm_result nm_cuda_synchronize(const nm_calls *c, CUcontext x) {
     BIND();
     TRY(cuCtxSynchronize);
     return done;
 }
 
-nm_result nm_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total) {
+nm_result nm_cuda_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total) {
     BIND();
     TRY(cuMemGetInfo_v2, free_bytes, total);
     return done;
 }
 
-nm_result nm_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer) {
+nm_result nm_cuda_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer) {
     BIND();
     TRY(cuMemAlloc_v2, pointer, bytes);
     return done;
 }
 
-nm_result nm_free(const nm_calls *c, CUcontext x, CUdeviceptr pointer) {
+nm_result nm_cuda_free(const nm_calls *c, CUcontext x, CUdeviceptr pointer) {
     BIND();
     TRY(cuMemFree_v2, pointer);
     return done;
 }
 
-nm_result nm_alloc_host(const nm_calls *c, CUcontext x, size_t bytes, void **pointer) {
+nm_result nm_cuda_alloc_host(const nm_calls *c, CUcontext x, size_t bytes, void **pointer) {
     BIND();
     TRY(cuMemHostAlloc, pointer, bytes, 0);
     return done;
 }
 
-nm_result nm_free_host(const nm_calls *c, CUcontext x, void *pointer) {
+nm_result nm_cuda_free_host(const nm_calls *c, CUcontext x, void *pointer) {
     BIND();
     TRY(cuMemFreeHost, pointer);
     return done;
 }
 
-nm_result nm_stream_create(const nm_calls *c, CUcontext x, CUstream *stream) {
+nm_result nm_cuda_stream_create(const nm_calls *c, CUcontext x, CUstream *stream) {
     BIND();
     TRY(cuStreamCreate, stream, STREAM_NON_BLOCKING);
     return done;
 }
 
-nm_result nm_stream_destroy(const nm_calls *c, CUcontext x, CUstream stream) {
+nm_result nm_cuda_stream_destroy(const nm_calls *c, CUcontext x, CUstream stream) {
     BIND();
     TRY(cuStreamDestroy_v2, stream);
     return done;
 }
 
-nm_result nm_stream_synchronize(const nm_calls *c, CUcontext x, CUstream stream) {
+nm_result nm_cuda_stream_synchronize(const nm_calls *c, CUcontext x, CUstream stream) {
     BIND();
     TRY(cuStreamSynchronize, stream);
     return done;
 }
 
-nm_result nm_stream_query(const nm_calls *c, CUcontext x, CUstream stream) {
+nm_result nm_cuda_stream_query(const nm_calls *c, CUcontext x, CUstream stream) {
     BIND();
     TRY(cuStreamQuery, stream);
     return done;
 }
 
-nm_result nm_stream_wait(const nm_calls *c, CUcontext x, CUstream stream, CUevent event) {
+nm_result nm_cuda_stream_wait(const nm_calls *c, CUcontext x, CUstream stream, CUevent event) {
     BIND();
     TRY(cuStreamWaitEvent, stream, event, 0);
     return done;
 }
 
-nm_result nm_upload(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, const void *from, size_t bytes, int wait) {
+nm_result nm_cuda_upload(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, const void *from, size_t bytes, int wait) {
     BIND();
     TRY(cuMemcpyHtoDAsync_v2, to, from, bytes, stream);
     if (wait) TRY(cuStreamSynchronize, stream);
     return done;
 }
 
-nm_result nm_download(const nm_calls *c, CUcontext x, CUstream stream, void *to, CUdeviceptr from, size_t bytes, int wait) {
+nm_result nm_cuda_download(const nm_calls *c, CUcontext x, CUstream stream, void *to, CUdeviceptr from, size_t bytes, int wait) {
     BIND();
     TRY(cuMemcpyDtoHAsync_v2, to, from, bytes, stream);
     if (wait) TRY(cuStreamSynchronize, stream);
     return done;
 }
 
-nm_result nm_copy(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+nm_result nm_cuda_copy(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, CUdeviceptr from, size_t bytes) {
     BIND();
     TRY(cuMemcpyDtoDAsync_v2, to, from, bytes, stream);
     return done;
 }
 
-nm_result nm_fill8(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned char value, size_t count) {
+nm_result nm_cuda_fill8(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned char value, size_t count) {
     BIND();
     TRY(cuMemsetD8Async, to, value, count, stream);
     return done;
 }
 
-nm_result nm_fill32(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned value, size_t count) {
+nm_result nm_cuda_fill32(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned value, size_t count) {
     BIND();
     TRY(cuMemsetD32Async, to, value, count, stream);
     return done;
 }
 
-nm_result nm_launch_all(const nm_calls *c, CUcontext x, CUstream stream, const nm_launch *launches, size_t n, const uint32_t *offsets, void *params, size_t *failed) {
+nm_result nm_cuda_launch_all(const nm_calls *c, CUcontext x, CUstream stream, const nm_launch *launches, size_t n, const uint32_t *offsets, void *params, size_t *failed) {
     *failed = 0;
     BIND();
     for (size_t i = 0; i < n; i++) {
@@ -239,13 +239,13 @@ nm_result nm_launch_all(const nm_calls *c, CUcontext x, CUstream stream, const n
 }
 
 // Relaxed: between begin and end the goroutine may move to another thread, and other goroutines may allocate.
-nm_result nm_capture_begin(const nm_calls *c, CUcontext x, CUstream stream) {
+nm_result nm_cuda_capture_begin(const nm_calls *c, CUcontext x, CUstream stream) {
     BIND();
     TRY(cuStreamBeginCapture_v2, stream, STREAM_CAPTURE_MODE_RELAXED);
     return done;
 }
 
-nm_result nm_capture_end(const nm_calls *c, CUcontext x, CUstream stream, int discard, CUgraphExec *executable, size_t *nodes) {
+nm_result nm_cuda_capture_end(const nm_calls *c, CUcontext x, CUstream stream, int discard, CUgraphExec *executable, size_t *nodes) {
     BIND();
     CUgraph graph = NULL;
     TRY(cuStreamEndCapture, stream, &graph);
@@ -262,55 +262,55 @@ nm_result nm_capture_end(const nm_calls *c, CUcontext x, CUstream stream, int di
     return r;
 }
 
-nm_result nm_graph_launch(const nm_calls *c, CUcontext x, CUgraphExec executable, CUstream stream, int times) {
+nm_result nm_cuda_graph_launch(const nm_calls *c, CUcontext x, CUgraphExec executable, CUstream stream, int times) {
     BIND();
     for (int i = 0; i < times; i++) TRY(cuGraphLaunch, executable, stream);
     return done;
 }
 
-nm_result nm_graph_destroy(const nm_calls *c, CUcontext x, CUgraphExec executable) {
+nm_result nm_cuda_graph_destroy(const nm_calls *c, CUcontext x, CUgraphExec executable) {
     BIND();
     TRY(cuGraphExecDestroy, executable);
     return done;
 }
 
-nm_result nm_event_create(const nm_calls *c, CUcontext x, int timing, CUevent *event) {
+nm_result nm_cuda_event_create(const nm_calls *c, CUcontext x, int timing, CUevent *event) {
     BIND();
     TRY(cuEventCreate, event, timing ? 0 : EVENT_DISABLE_TIMING);
     return done;
 }
 
-nm_result nm_event_destroy(const nm_calls *c, CUcontext x, CUevent event) {
+nm_result nm_cuda_event_destroy(const nm_calls *c, CUcontext x, CUevent event) {
     BIND();
     TRY(cuEventDestroy_v2, event);
     return done;
 }
 
-nm_result nm_event_record(const nm_calls *c, CUcontext x, CUevent event, CUstream stream) {
+nm_result nm_cuda_event_record(const nm_calls *c, CUcontext x, CUevent event, CUstream stream) {
     BIND();
     TRY(cuEventRecord, event, stream);
     return done;
 }
 
-nm_result nm_event_synchronize(const nm_calls *c, CUcontext x, CUevent event) {
+nm_result nm_cuda_event_synchronize(const nm_calls *c, CUcontext x, CUevent event) {
     BIND();
     TRY(cuEventSynchronize, event);
     return done;
 }
 
-nm_result nm_event_query(const nm_calls *c, CUcontext x, CUevent event) {
+nm_result nm_cuda_event_query(const nm_calls *c, CUcontext x, CUevent event) {
     BIND();
     TRY(cuEventQuery, event);
     return done;
 }
 
-nm_result nm_event_elapsed(const nm_calls *c, CUcontext x, CUevent start, CUevent end, float *milliseconds) {
+nm_result nm_cuda_event_elapsed(const nm_calls *c, CUcontext x, CUevent start, CUevent end, float *milliseconds) {
     BIND();
     TRY(cuEventElapsedTime, milliseconds, start, end);
     return done;
 }
 
-nm_result nm_module_load(const nm_calls *c, CUcontext x, const void *image, CUmodule *module, char *log, size_t length) {
+nm_result nm_cuda_module_load(const nm_calls *c, CUcontext x, const void *image, CUmodule *module, char *log, size_t length) {
     BIND();
     // Numbers are passed in the pointer itself, as the documentation of cuModuleLoadDataEx says.
     int option[] = {JIT_ERROR_LOG_BUFFER, JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
@@ -320,13 +320,13 @@ nm_result nm_module_load(const nm_calls *c, CUcontext x, const void *image, CUmo
     return done;
 }
 
-nm_result nm_module_unload(const nm_calls *c, CUcontext x, CUmodule module) {
+nm_result nm_cuda_module_unload(const nm_calls *c, CUcontext x, CUmodule module) {
     BIND();
     TRY(cuModuleUnload, module);
     return done;
 }
 
-nm_result nm_function(const nm_calls *c, CUcontext x, CUmodule module, const char *name, CUfunction *function, nm_function_info *info) {
+nm_result nm_cuda_function(const nm_calls *c, CUcontext x, CUmodule module, const char *name, CUfunction *function, nm_function_info *info) {
     BIND();
     TRY(cuModuleGetFunction, function, module, name);
     TRY(cuFuncGetAttribute, &info->max_threads, FUNC_MAX_THREADS_PER_BLOCK, *function);
@@ -345,13 +345,13 @@ nm_result nm_function(const nm_calls *c, CUcontext x, CUmodule module, const cha
     return done;
 }
 
-nm_result nm_function_allow_shared(const nm_calls *c, CUcontext x, CUfunction function, int bytes) {
+nm_result nm_cuda_function_allow_shared(const nm_calls *c, CUcontext x, CUfunction function, int bytes) {
     BIND();
     TRY(cuFuncSetAttribute, function, FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
     return done;
 }
 
-nm_result nm_occupancy(const nm_calls *c, CUcontext x, CUfunction function, int threads, size_t shared, int *blocks) {
+nm_result nm_cuda_occupancy(const nm_calls *c, CUcontext x, CUfunction function, int threads, size_t shared, int *blocks) {
     BIND();
     TRY(cuOccupancyMaxActiveBlocksPerMultiprocessor, blocks, function, threads, shared);
     return done;

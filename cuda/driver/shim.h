@@ -1,4 +1,4 @@
-// The part of the CUDA driver API that netmend uses, as function pointers that nm_open fills from a library. The prototypes are written from NVIDIA's
+// The part of the CUDA driver API that netmend uses, as function pointers that nm_cuda_open fills from a library. The prototypes are written from NVIDIA's
 // public documentation of the driver API (CUDA 12.1), so that the build needs no header of NVIDIA's; names are those that cuda.h maps to, _v2 included.
 #pragma once
 
@@ -79,11 +79,11 @@ typedef struct {
 #undef X
 } nm_calls;
 
-// nm_open loads the library at path and fills calls. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
-int nm_open(const char *path, nm_calls *calls, char *reason, size_t length);
+// nm_cuda_open loads the library at path and fills calls. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
+int nm_cuda_open(const char *path, nm_calls *calls, char *reason, size_t length);
 
-// nm_error gives the driver's name and words for a result; they live as long as the library.
-void nm_error(const nm_calls *c, CUresult code, const char **name, const char **text);
+// nm_cuda_error gives the driver's name and words for a result; they live as long as the library.
+void nm_cuda_error(const nm_calls *c, CUresult code, const char **name, const char **text);
 
 // Every function below that takes a context makes it current for the calling thread first: goroutines move between threads.
 
@@ -93,8 +93,8 @@ typedef struct {
     const char *call;
 } nm_result;
 
-// nm_start asks for the version, and, where it is at least min_version, initialises the driver and counts the devices.
-nm_result nm_start(const nm_calls *c, int min_version, int *version, int *count);
+// nm_cuda_start asks for the version, and, where it is at least min_version, initialises the driver and counts the devices.
+nm_result nm_cuda_start(const nm_calls *c, int min_version, int *version, int *count);
 
 typedef struct {
     int index;
@@ -115,50 +115,50 @@ typedef struct {
 
 enum { NM_MAX_PARAMS = 64 };
 
-nm_result nm_device_info(const nm_calls *c, int index, nm_info *info);
-nm_result nm_retain(const nm_calls *c, int index, CUcontext *context);
-nm_result nm_release(const nm_calls *c, int index);
-nm_result nm_synchronize(const nm_calls *c, CUcontext x);
-nm_result nm_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total);
-nm_result nm_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer);
-nm_result nm_free(const nm_calls *c, CUcontext x, CUdeviceptr pointer);
-nm_result nm_alloc_host(const nm_calls *c, CUcontext x, size_t bytes, void **pointer);
-nm_result nm_free_host(const nm_calls *c, CUcontext x, void *pointer);
+nm_result nm_cuda_device_info(const nm_calls *c, int index, nm_info *info);
+nm_result nm_cuda_retain(const nm_calls *c, int index, CUcontext *context);
+nm_result nm_cuda_release(const nm_calls *c, int index);
+nm_result nm_cuda_synchronize(const nm_calls *c, CUcontext x);
+nm_result nm_cuda_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total);
+nm_result nm_cuda_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer);
+nm_result nm_cuda_free(const nm_calls *c, CUcontext x, CUdeviceptr pointer);
+nm_result nm_cuda_alloc_host(const nm_calls *c, CUcontext x, size_t bytes, void **pointer);
+nm_result nm_cuda_free_host(const nm_calls *c, CUcontext x, void *pointer);
 
-nm_result nm_stream_create(const nm_calls *c, CUcontext x, CUstream *stream);
-nm_result nm_stream_destroy(const nm_calls *c, CUcontext x, CUstream stream);
-nm_result nm_stream_synchronize(const nm_calls *c, CUcontext x, CUstream stream);
-nm_result nm_stream_query(const nm_calls *c, CUcontext x, CUstream stream);
-nm_result nm_stream_wait(const nm_calls *c, CUcontext x, CUstream stream, CUevent event);
+nm_result nm_cuda_stream_create(const nm_calls *c, CUcontext x, CUstream *stream);
+nm_result nm_cuda_stream_destroy(const nm_calls *c, CUcontext x, CUstream stream);
+nm_result nm_cuda_stream_synchronize(const nm_calls *c, CUcontext x, CUstream stream);
+nm_result nm_cuda_stream_query(const nm_calls *c, CUcontext x, CUstream stream);
+nm_result nm_cuda_stream_wait(const nm_calls *c, CUcontext x, CUstream stream, CUevent event);
 // wait != 0: return only when the copy is done.
-nm_result nm_upload(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, const void *from, size_t bytes, int wait);
-nm_result nm_download(const nm_calls *c, CUcontext x, CUstream stream, void *to, CUdeviceptr from, size_t bytes, int wait);
-nm_result nm_copy(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, CUdeviceptr from, size_t bytes);
-nm_result nm_fill8(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned char value, size_t count);
-nm_result nm_fill32(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned value, size_t count);
-// nm_launch_all launches in order and stops at the first failure, whose index it gives.
-nm_result nm_launch_all(const nm_calls *c, CUcontext x, CUstream stream, const nm_launch *launches, size_t n, const uint32_t *offsets, void *params, size_t *failed);
+nm_result nm_cuda_upload(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, const void *from, size_t bytes, int wait);
+nm_result nm_cuda_download(const nm_calls *c, CUcontext x, CUstream stream, void *to, CUdeviceptr from, size_t bytes, int wait);
+nm_result nm_cuda_copy(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, CUdeviceptr from, size_t bytes);
+nm_result nm_cuda_fill8(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned char value, size_t count);
+nm_result nm_cuda_fill32(const nm_calls *c, CUcontext x, CUstream stream, CUdeviceptr to, unsigned value, size_t count);
+// nm_cuda_launch_all launches in order and stops at the first failure, whose index it gives.
+nm_result nm_cuda_launch_all(const nm_calls *c, CUcontext x, CUstream stream, const nm_launch *launches, size_t n, const uint32_t *offsets, void *params, size_t *failed);
 
-nm_result nm_capture_begin(const nm_calls *c, CUcontext x, CUstream stream);
-// nm_capture_end ends the capture and makes an executable graph of it. discard != 0: throws it away.
-nm_result nm_capture_end(const nm_calls *c, CUcontext x, CUstream stream, int discard, CUgraphExec *executable, size_t *nodes);
-nm_result nm_graph_launch(const nm_calls *c, CUcontext x, CUgraphExec executable, CUstream stream, int times);
-nm_result nm_graph_destroy(const nm_calls *c, CUcontext x, CUgraphExec executable);
+nm_result nm_cuda_capture_begin(const nm_calls *c, CUcontext x, CUstream stream);
+// nm_cuda_capture_end ends the capture and makes an executable graph of it. discard != 0: throws it away.
+nm_result nm_cuda_capture_end(const nm_calls *c, CUcontext x, CUstream stream, int discard, CUgraphExec *executable, size_t *nodes);
+nm_result nm_cuda_graph_launch(const nm_calls *c, CUcontext x, CUgraphExec executable, CUstream stream, int times);
+nm_result nm_cuda_graph_destroy(const nm_calls *c, CUcontext x, CUgraphExec executable);
 
-nm_result nm_event_create(const nm_calls *c, CUcontext x, int timing, CUevent *event);
-nm_result nm_event_destroy(const nm_calls *c, CUcontext x, CUevent event);
-nm_result nm_event_record(const nm_calls *c, CUcontext x, CUevent event, CUstream stream);
-nm_result nm_event_synchronize(const nm_calls *c, CUcontext x, CUevent event);
-nm_result nm_event_query(const nm_calls *c, CUcontext x, CUevent event);
-nm_result nm_event_elapsed(const nm_calls *c, CUcontext x, CUevent start, CUevent end, float *milliseconds);
+nm_result nm_cuda_event_create(const nm_calls *c, CUcontext x, int timing, CUevent *event);
+nm_result nm_cuda_event_destroy(const nm_calls *c, CUcontext x, CUevent event);
+nm_result nm_cuda_event_record(const nm_calls *c, CUcontext x, CUevent event, CUstream stream);
+nm_result nm_cuda_event_synchronize(const nm_calls *c, CUcontext x, CUevent event);
+nm_result nm_cuda_event_query(const nm_calls *c, CUcontext x, CUevent event);
+nm_result nm_cuda_event_elapsed(const nm_calls *c, CUcontext x, CUevent start, CUevent end, float *milliseconds);
 
-nm_result nm_module_load(const nm_calls *c, CUcontext x, const void *image, CUmodule *module, char *log, size_t length);
-nm_result nm_module_unload(const nm_calls *c, CUcontext x, CUmodule module);
+nm_result nm_cuda_module_load(const nm_calls *c, CUcontext x, const void *image, CUmodule *module, char *log, size_t length);
+nm_result nm_cuda_module_unload(const nm_calls *c, CUcontext x, CUmodule module);
 typedef struct {
     int max_threads, shared_bytes, local_bytes, registers;
     int params;  // -1: the driver does not say
     uint32_t size[NM_MAX_PARAMS];
 } nm_function_info;
-nm_result nm_function(const nm_calls *c, CUcontext x, CUmodule module, const char *name, CUfunction *function, nm_function_info *info);
-nm_result nm_function_allow_shared(const nm_calls *c, CUcontext x, CUfunction function, int bytes);
-nm_result nm_occupancy(const nm_calls *c, CUcontext x, CUfunction function, int threads, size_t shared, int *blocks);
+nm_result nm_cuda_function(const nm_calls *c, CUcontext x, CUmodule module, const char *name, CUfunction *function, nm_function_info *info);
+nm_result nm_cuda_function_allow_shared(const nm_calls *c, CUcontext x, CUfunction function, int bytes);
+nm_result nm_cuda_occupancy(const nm_calls *c, CUcontext x, CUfunction function, int threads, size_t shared, int *blocks);
