@@ -31,6 +31,7 @@ type function struct {
 	record, read      int               // words per step that are uploaded, and that are fetched
 	capacity          int               // steps that are uploaded at once
 	position, outputs *buffer           // nm_position with the records behind it; records of outputs
+	kernels           []string          // of a step, in order
 	launches          driver.Batch
 	graph             *driver.Graph
 	pace              time.Duration // that a step took, of the last steps; 0 before the first
@@ -56,6 +57,7 @@ func (e *executable) record(fn *function, steps []*step) error {
 		if err := fn.launches.Add(e.dev.kernel(s.kernel), s.grid, s.block, s.shared, s.params()...); err != nil {
 			return fmt.Errorf("cuda: %s: %w", s.what, err)
 		}
+		fn.kernels = append(fn.kernels, s.kernel)
 	}
 	if e.dev.direct {
 		return nil

@@ -2,32 +2,43 @@
 
 package cuda
 
-// load loads the kernels.
+import (
+	"fmt"
+
+	"netmend/cuda/driver"
+	"netmend/cuda/kernels"
+)
+
+// load loads all kernels: machine code where there is some for the GPU, else PTX, which the driver compiles at the first time.
 func (d *device) load() error {
-	m, err := d.context.Load([]byte("//"))
+	target, err := kernels.Target(d.info.Compute)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", d.name, err)
 	}
-	d.modules = append(d.modules, m)
-	for _, name := range kernelNames() {
-		f, err := m.Function(name)
-		if err != nil {
+	modules := make(map[string]*driver.Module)
+	for name, k := range kernels.Compiled().Kernels {
+		m := modules[k.Module]
+		if m == nil {
+			image, err := kernels.Image(k.Module, target)
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if m, err = d.context.Load(image); err != nil {
+				return fmt.Errorf("cuda: module %q: %w", k.Module, err)
+			}
+			modules[k.Module] = m
+			d.modules = append(d.modules, m)
+		}
+		if d.kernels[name], err = m.Function(name); err != nil {
 			return err
 		}
-		d.kernels[name] = f
 	}
-	return nil
-}
-
-func kernelNames() []string {
-	names := []string{"chain", "scatter", "transpose", "pad", "reduce_threads", "reduce_warps", "reduce_blocks", "reduce_columns", "arg_max", "moments",
-		"softmax", "softmax_grad", "norm_statistics", "norm_apply", "norm_grad_sums", "norm_grad_apply", "begin_step", "end_step", "gather", "gather_grad",
-		"one_hot", "update", "recurrent_1", "recurrent_4", "recurrent_grad_1", "recurrent_grad_4", "recurrent_peepholes", "depthwise_fwd", "depthwise_dx",
-		"depthwise_dw", "max_pool", "avg_pool", "max_pool_picks", "max_pool_grad", "avg_pool_grad"}
-	for _, tile := range []string{"128", "64", "32"} {
-		for _, kind := range []string{"matmul_nn", "matmul_nt", "matmul_tn", "matmul_tt", "conv_fwd", "conv_dx", "conv_dw"} {
-			names = append(names, kind+"_"+tile)
+	// A block of a recurrent layer keeps its states in shared memory, of which a launch gets 48 KiB unless it is allowed more.
+	for _, name := range []string{"recurrent_1", "recurrent_4", "recurrent_grad_1", "recurrent_grad_4"} {
+		f := d.kernel(name)
+		if err := f.AllowShared(d.info.SharedPerBlockOptin - f.SharedBytes); err != nil {
+			return err
 		}
 	}
-	return names
+	return nil
 }

@@ -14,6 +14,7 @@ type ruleParams struct {
 	slot                                              [3]driver.Pointer
 	n, kind, momentum, max, centered                  int32
 	b1, oneMinusB1, b2, oneMinusB2, epsIn, epsOut, l2 float32
+	exactB2                                           float64
 }
 
 // change is one tensor of state that a launch of update changes.
@@ -63,7 +64,7 @@ func (c *compiler) update() {
 	}
 	n.rule = ruleParams{kind: ruleCode[r.Kind], momentum: flag(r.Momentum), max: flag(r.Max), centered: flag(r.Centered), b1: float32(r.B1),
 		oneMinusB1: float32(1 - r.B1), b2: float32(r.B2), oneMinusB2: float32(1 - r.B2), epsIn: float32(r.EpsIn), epsOut: float32(r.EpsOut),
-		l2: float32(r.L2)}
+		l2: float32(r.L2), exactB2: r.B2}
 	c.wait(n)
 }
 

@@ -72,13 +72,13 @@ NM_KERNEL(avg_pool, 256, const nm_pool p) {
     NM_EACH_OUTPUT(p, i, row, place) {
         nm_span s = nm_span_of(w, nm_place_in(place, w.out_yx, w.out_x));
         const float *x = p.x + (int64_t)row * w.in_plane.d;
-        float sum = 0;
+        double sum = 0;
         for (int z = s.z.lo; z < s.z.hi; z++)
             for (int y = s.y.lo; y < s.y.hi; y++) {
                 const float *line = x + ((s.first.z + z * w.dilation.z) * w.in.y + s.first.y + y * w.dilation.y) * w.in.x + s.first.x;
                 for (int k = s.x.lo; k < s.x.hi; k++) sum += line[k * w.dilation.x];
             }
-        p.out[i] = sum / nm_divisor_of(w, s);
+        p.out[i] = (float)(sum / nm_divisor_of(w, s));
     }
 }
 

@@ -11,6 +11,7 @@ struct nm_rule {
     float *slot[3];
     int32_t n, kind, momentum, max, centered;
     float b1, one_minus_b1, b2, one_minus_b2, eps_in, eps_out, l2;  // b1 and b2 are alpha and beta of NM_LERP
+    double exact_b2;
 };
 
 // nm_changed is the parameter after the step; c are the coefficients.
@@ -34,18 +35,21 @@ __device__ __forceinline__ float nm_changed(const nm_rule &r, const float *c, fl
         s[0] = r.b1 * s[0] + r.one_minus_b1 * g;
         s[1] = nm_max(r.b2 * s[1], fabsf(g) + r.eps_in);
         return p - c[1] * s[0] / (s[1] + r.eps_out);
-    case NM_RMSPROP: {
-        s[0] = r.b2 * s[0] + r.one_minus_b2 * g * g;
-        float v = s[0];
+    case NM_RMSPROP: {  // in double: v - a*a cancels, and so may what is taken off the parameter
+        double k = r.exact_b2, v = k * s[0] + (1 - k) * g * g;
+        s[0] = (float)v;
         if (r.centered) {
-            s[1] = r.b2 * s[1] + r.one_minus_b2 * g;
-            v -= s[1] * s[1];
+            double a = k * s[1] + (1 - k) * g;
+            s[1] = (float)a;
+            v -= a * a;
         }
-        float q = g / (sqrtf(v + r.eps_in) + r.eps_out);
-        if (!r.momentum) return p - c[3] * q;
-        float &b = r.centered ? s[2] : s[1];
-        b = c[1] * b + c[2] * q;
-        return p - c[3] * b;
+        double q = g / (sqrt(v + r.eps_in) + r.eps_out);
+        if (r.momentum) {
+            float &b = r.centered ? s[2] : s[1];
+            q = (double)c[1] * b + c[2] * q;
+            b = (float)q;
+        }
+        return (float)((double)c[0] * value - c[3] * q);
     }
     case NM_ADAGRAD:
         s[0] += g * g;
