@@ -6,6 +6,7 @@ package driver
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -24,6 +25,21 @@ func (d *Device) Context() (*Context, error) {
 		return nil, err
 	}
 	return x, nil
+}
+
+// FreeMemory is what is free of a device's memory now, in bytes. It makes a context for that, which shows whether one can be made.
+func (d *Driver) FreeMemory(index int) (free int64, err error) {
+	dev, err := d.Device(index)
+	if err != nil {
+		return 0, err
+	}
+	x, err := dev.Context()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	free, _, err = x.Memory()
+	return free, err
 }
 
 func (x *Context) calls() *C.nm_calls { return x.device.driver.calls }

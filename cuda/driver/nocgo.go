@@ -14,3 +14,6 @@ func Open() (*Driver, error) {
 
 // Devices lists nothing.
 func (d *Driver) Devices() ([]Info, error) { return nil, ErrNotBuilt }
+
+// FreeMemory knows of none.
+func (d *Driver) FreeMemory(int) (int64, error) { return 0, ErrNotBuilt }

@@ -1,12 +1,5 @@
-// Package emulator lets tests use the cuda packages without a GPU. It compiles the kernels' own sources with g++ into a library that stands in for
-// libcuda.so.1: the part of the driver API that netmend uses, with launches run on the CPU. It is stricter than a GPU where that finds bugs; what
-// it checks is listed at the top of kernels/emulated.h and in lib/memory.h. What it cannot show is how fast a GPU is, or that NVIDIA's
-// compiler and driver do what their documentation says.
-//
-// A test calls Use and then whatever opens the driver:
-//
-//	emulator.Use(t, "memory=1000000")
-//	drv, err := driver.Open()
+//go:build linux && cgo
+
 package emulator
 
 import (
@@ -61,32 +54,35 @@ func Use(t testing.TB, settings string, extra ...string) {
 	t.Setenv("NETMEND_EMULATOR", settings)
 }
 
-// Build compiles the emulator with all kernels, and with those of the extra files, where that was not done before, and gives the library's path. It skips
-// the test where there is no g++.
+// Build is Library for tests: it skips the test where there is no g++.
 func Build(t testing.TB, extra ...string) string {
 	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("the emulator of CUDA needs Linux")
-	}
-	compiler, err := exec.LookPath("g++")
-	if err != nil {
-		t.Skip("the emulator of CUDA is compiled with g++, which is not installed")
-	}
-	dir := ""
-	if cache, err := os.UserCacheDir(); err == nil {
-		dir = filepath.Join(cache, "netmend", "emulator")
-		if os.MkdirAll(dir, 0o755) != nil {
-			dir = ""
-		}
-	}
-	if dir == "" {
-		dir = t.TempDir()
-	}
-	path, err := build(compiler, dir, extra)
-	if err != nil {
+	path, err := Library(extra...)
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		t.Skip(err)
+	case err != nil:
 		t.Fatal(err)
 	}
 	return path
+}
+
+// Library compiles the emulator with all kernels, and with those of the extra files, where that was not done before, and gives the library's path. What is
+// compiled is kept in the user's cache directory.
+func Library(extra ...string) (string, error) {
+	compiler, err := exec.LookPath("g++")
+	if err != nil {
+		return "", fmt.Errorf("emulator: %w: g++ is not installed", ErrUnavailable)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "netmend", "emulator")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("emulator: %w", err)
+	}
+	return build(compiler, dir, extra)
 }
 
 // source is one file to compile.
