@@ -6,7 +6,8 @@ usage: scripts/kernels.py [--check]      (scripts/deps.sh nvrtc fetches the comp
 Every kernel file becomes PTX for compute capability 7.5, which newer devices' drivers compile when they load it, and machine code
 for the capabilities of CUBINS: cuda/kernels/images/FILE.TARGET.xz. cuda/kernels/manifest.json says which sources, options and compiler they
 come from and, for every kernel, its parameters, registers, and what spills. The same sources give the same bytes. What was compiled before is
-kept in .deps/kernels; --check compiles everything anew and compares instead of writing.
+kept in .deps/kernels; --check compiles everything anew and compares instead of writing. The kernels of the driver's tests become
+cuda/driver/testdata/probe.ptx.
 
 NVRTC makes the PTX and ptxas, of the same CUDA version, the machine code. 12.0 is the oldest with everything that is needed; PTX of a newer
 compiler would ask for a newer driver.
@@ -28,6 +29,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "cuda" / "kernels"
 COMPILER = ROOT / ".deps" / "nvrtc"
+PROBE = ROOT / "cuda" / "driver" / "testdata" / "probe.cu"
 CACHE = ROOT / ".deps" / "kernels"
 PTX = 75  # the least compute capability
 CUBINS = (80, 90)
@@ -145,7 +147,7 @@ def compile_one(job):
 
 
 def build(cached):
-    """{image: bytes}, {kernel: what the manifest says of it}, and the manifest."""
+    """{image: bytes}, {kernel: what the manifest says of it}, the manifest, and the PTX of the probe."""
     headers = [(p.name, p.read_bytes()) for p in sorted(SOURCES.glob("*.cuh"))]
     sources = [(p.name, p.read_bytes()) for p in sorted(SOURCES.glob("*.cu"))]
     digest = hashlib.sha256()
@@ -176,7 +178,10 @@ def build(cached):
     for title, table in (("images", {k: hashlib.sha256(v).hexdigest() for k, v in images.items()}), ("kernels", kernels)):
         rows = ",\n".join(f"    {json.dumps(k)}: {json.dumps(table[k])}" for k in sorted(table))
         lines.append(f'  "{title}": {{\n{rows}\n  }}')
-    return images, kernels, ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    own = [h for h in headers if h[0] == "common.cuh"]
+    probe, _, _ = compile_one((PROBE.name, PROBE.read_bytes(), own, PTX, cached))
+    probe = b"// of sources with SHA-256 " + hashlib.sha256(PROBE.read_bytes() + own[0][1]).hexdigest().encode() + b"\n" + probe
+    return images, kernels, ("{\n" + ",\n".join(lines) + "\n}\n").encode(), probe
 
 
 def main():
@@ -186,7 +191,7 @@ def main():
     if not COMPILER.is_dir():
         sys.exit("kernels: the compiler is not there; scripts/deps.sh nvrtc fetches it")
     try:
-        images, kernels, manifest = build(cached=not check)
+        images, kernels, manifest, probe = build(cached=not check)
     except RuntimeError as e:
         sys.exit(f"kernels: error: {e}")
 
@@ -196,6 +201,8 @@ def main():
         wrong = sorted(n for n in there.keys() | images.keys() if there.get(n) != images.get(n))
         if not wrong and (SOURCES / "manifest.json").read_bytes() != manifest:
             wrong = ["manifest.json"]
+        if PROBE.with_suffix(".ptx").read_bytes() != probe:
+            wrong.append("probe.ptx")
         if wrong:
             sys.exit(f"kernels: error: not what the sources give: {', '.join(wrong)}; make kernels writes them anew")
     else:
@@ -206,6 +213,7 @@ def main():
             if there.get(name) != image:
                 (folder / f"{name}.xz").write_bytes(lzma.compress(image, preset=9 | lzma.PRESET_EXTREME))
         (SOURCES / "manifest.json").write_bytes(manifest)
+        PROBE.with_suffix(".ptx").write_bytes(probe)
     for name, k in sorted(kernels.items()):
         for capability in TARGETS:
             if spills := k[f"sm_{capability}"]["spills"]:
