@@ -45,7 +45,7 @@ type instruction struct {
 	alpha, beta float32
 	stream      uint32
 	result      *buffer
-	stays       bool // something else may read the result
+	stays       bool // something else than the next instruction may read the result
 	store       int  // where it is stored, or -1
 }
 
@@ -101,13 +101,16 @@ func (c *compiler) broadcasted(id engine.TensorID, shape []int) operand {
 	return operand{b: b, reading: readStrided, stride: stride}
 }
 
-// elementwise appends an instruction whose result is the op's output: to the launch that has made one of its operands, or as a new one.
+// elementwise appends an instruction whose result is the op's output.
 func (c *compiler) elementwise(i instruction, in ...operand) {
-	id := c.op.Out[0]
-	y := c.out(id)
-	i.result, i.stays, i.store = y, c.uses[id] > 1 || c.isOutput(id), -1
-	shape, _ := squeeze(c.shape(id), nil)
-	if c.intoProduct(&i, in) {
+	c.instruct(i, c.out(c.op.Out[0]), c.shape(c.op.Out[0]), in...)
+}
+
+// instruct appends an instruction with a result of that shape: to the launch that has made one of its operands, or as a new one.
+func (c *compiler) instruct(i instruction, y *buffer, shape []int, in ...operand) {
+	i.result, i.store = y, -1
+	shape, _ = squeeze(shape, nil)
+	if c.intoEpilogue(&i, in) {
 		return
 	}
 	for k := range in {
@@ -116,6 +119,7 @@ func (c *compiler) elementwise(i instruction, in ...operand) {
 		}
 	}
 	n := &chain{}
+	i.stays = true
 	i.from = n.operands(shape, in, nil)
 	n.code = append(n.code, i)
 	s := c.add(&step{kernel: "chain", block: line(threads), chain: n})
@@ -177,10 +181,29 @@ func (c *compiler) join(s *step, shape []int, i instruction, in []operand, resul
 		last.stays = true
 		return false
 	}
-	i.from = n.operands(shape, in, result)
+	i.from, i.stays = n.operands(shape, in, result), true
 	n.code = append(n.code, i)
 	c.maker[i.result] = s
 	return true
+}
+
+// swallow takes the launch of a chain out of the list, if nothing but the step that is being made reads its result, for that step to run instead.
+func (c *compiler) swallow(x *buffer) *chain {
+	s := c.maker[x]
+	if s == nil || s.chain == nil || c.reads(x) > 1 {
+		return nil
+	}
+	n, at := s.chain, slices.Index(c.steps, s)
+	if at < c.barrier || n.code[len(n.code)-1].result != x {
+		return nil
+	}
+	for k := range n.code[:len(n.code)-1] {
+		if n.code[k].stays {
+			return nil
+		}
+	}
+	c.steps = slices.Delete(c.steps, at, at+1)
+	return n
 }
 
 // reads is how often a buffer is read in all: by its tensor's readers.
@@ -270,26 +293,29 @@ func (c *compiler) finishChain(s *step, read map[*buffer]bool) {
 			s.inPlace = append(s.inPlace, b)
 		}
 	}
-	words := s.takes.n
+	m, vector := n.merged(s.takes.n)
+	per := 1
+	if vector {
+		per = 4
+	}
+	s.grid = c.blocks(ceilDiv(s.takes.n, per))
+	position := c.position
+	s.params = func() []any { return []any{n.params(&m, vector, addr(position))} }
+}
+
+// merged is the walk over a result of so many words, and whether four of them may be computed at once.
+func (n *chain) merged(words int) (m merged, vector bool) {
+	if !n.strided() {
+		return merge([]int{words}), true
+	}
 	var stride [][]int
 	for k := range n.in {
 		if n.in[k].reading == readStrided {
 			stride = append(stride, n.in[k].stride)
 		}
 	}
-	m := merge([]int{words})
-	vector := true
-	if n.strided() {
-		m = merge(n.shape, stride...)
-		vector = m.shape[0]%4 == 0
-	}
-	per := 1
-	if vector {
-		per = 4
-	}
-	s.grid = c.blocks(ceilDiv(words, per))
-	position := c.position
-	s.params = func() []any { return []any{n.params(&m, vector, addr(position))} }
+	m = merge(n.shape, stride...)
+	return m, m.shape[0]%4 == 0
 }
 
 func (n *chain) params(m *merged, vector bool, position driver.Pointer) chainParams {

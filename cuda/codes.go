@@ -62,6 +62,9 @@ const (
 	codeEqual
 	codeWhere
 	codeDropout
+	codeOneHot
+	codeFMA
+	codeNormalize
 
 	codeSlope code = 64 // codeSlope + f: dy·f'
 )

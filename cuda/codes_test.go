@@ -24,7 +24,7 @@ func TestCodes(t *testing.T) {
 		t.Fatal("functions.cuh has no enum nm_function")
 	}
 	number, next := make(map[string]code), code(0)
-	for _, m := range regexp.MustCompile(`NM_(\w+)( = (\d+))?,`).FindAllSubmatch(body[1], -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\s*NM_(\w+)( = (\d+))?,`).FindAllSubmatch(body[1], -1) {
 		if len(m[3]) > 0 {
 			n, _ := strconv.Atoi(string(m[3]))
 			next = code(n)
@@ -50,7 +50,7 @@ func TestCodes(t *testing.T) {
 		}
 	}
 	for name, have := range map[string]code{"COPY": codeCopy, "FILL": codeFill, "CAST_INT": codeCastInt, "CAST_FLOAT": codeCastFloat, "WHERE": codeWhere,
-		"DROPOUT": codeDropout, "SLOPE": codeSlope} {
+		"DROPOUT": codeDropout, "ONE_HOT": codeOneHot, "FMA": codeFMA, "NORMALIZE": codeNormalize, "SLOPE": codeSlope} {
 		check(name, have)
 	}
 }

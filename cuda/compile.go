@@ -221,6 +221,7 @@ func (c *compiler) lower(f *engine.Func) function {
 		fn.record += c.p.Tensors[id].Len()
 	}
 	begin := c.reserve("begin_step")
+	c.position = &buffer{}
 	for i := range f.Ops {
 		c.op, c.at = &f.Ops[i], i
 		c.lowerOp()
@@ -228,7 +229,6 @@ func (c *compiler) lower(f *engine.Func) function {
 	c.op = &engine.Op{Label: f.Name}
 	c.flush()
 	c.begin(&fn, begin)
-	c.position = fn.position
 	c.finishChains()
 	c.end(&fn)
 	return fn

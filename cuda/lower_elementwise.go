@@ -38,6 +38,17 @@ func (c *compiler) dropout() {
 		beta: float32(1 - op.Rate)}, c.inputs()...)
 }
 
+// oneHot reads the classes along a last axis that the input is broadcast over.
+func (c *compiler) oneHot() {
+	op, shape := c.op, c.shape(c.op.Out[0])
+	x := c.broadcasted(op.In[0], shape)
+	if x.reading != readOne && shape[len(shape)-1] > 1 {
+		_, stride := squeeze(shape, append(strides(shape[:len(shape)-1]), 0))
+		x = operand{b: x.b, reading: readStrided, stride: stride}
+	}
+	c.elementwise(instruction{f: codeOneHot, stream: uint32(shape[len(shape)-1])}, x)
+}
+
 func (c *compiler) cast() {
 	f := codeCopy
 	switch from := c.p.Tensors[c.op.In[0]].Type; {

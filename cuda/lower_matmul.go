@@ -10,7 +10,7 @@ import (
 	"netmend/engine"
 )
 
-// product is a launch of a kernel that ends as kernels/gemm.cuh says: an elementwise operation on its result can happen before the result is stored.
+// product is a launch of a kernel that ends as kernels/epilogue.cuh says: an elementwise operation on its result can happen before the result is stored.
 type product struct {
 	result      *buffer
 	bias        *buffer
@@ -34,8 +34,8 @@ type splitParams struct {
 	terms             int32
 }
 
-// intoProduct makes a unary function, or the gradient of one, the end of the launch that computed its operand, if nothing else reads that.
-func (c *compiler) intoProduct(i *instruction, in []operand) bool {
+// intoEpilogue makes a unary function, or the gradient of one, the end of the launch that computed its operand, if nothing else reads that.
+func (c *compiler) intoEpilogue(i *instruction, in []operand) bool {
 	s := c.maker[in[0].b]
 	if s == nil || s.product == nil || s.product.f != codeCopy || s.product.result != in[0].b || in[0].reading != readEven || c.reads(in[0].b) > 1 {
 		return false

@@ -102,11 +102,3 @@ func (c *compiler) gatherGrad() {
 			return []any{dy.at, i.at, dx.at, int32(outer), int32(length), int32(inner), int32(i.n)}
 		}})
 }
-
-func (c *compiler) oneHot() {
-	op := c.op
-	x, y := c.in(op.In[0]), c.out(op.Out[0])
-	classes := op.Shape[len(op.Shape)-1]
-	c.add(&step{kernel: "one_hot", grid: c.blocks(y.n), block: line(threads), reads: list(x), writes: list(y),
-		params: func() []any { return []any{x.at, y.at, uint32(y.n), divideBy(classes)} }})
-}

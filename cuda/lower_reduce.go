@@ -15,6 +15,8 @@ type reductionParams struct {
 	x, y              driver.Pointer
 	partial, counters driver.Pointer
 	function          int32
+	epilogue          epilogueParams
+	before            chainParams
 }
 
 func (c *compiler) reduce() {
@@ -39,7 +41,20 @@ func (c *compiler) sumRows(x, y *buffer, rows, columns int) {
 func (c *compiler) fold(function int32, x, y *buffer, kept, gone merged) {
 	outputs, length := y.n, engine.Len(gone.shape)
 	sideBySide := kept.stride[0][0] == 1 && kept.shape[0] >= 8 // outputs that are neighbours in memory
-	s := &step{reads: list(x), writes: list(y), block: line(threads)}
+	ends := &product{result: y}
+	s := &step{reads: list(x), writes: list(y), block: line(threads), product: ends}
+	before := c.swallow(x)
+	var m merged
+	if before != nil {
+		s.reads = nil
+		for k := range before.in {
+			s.reads = append(s.reads, before.in[k].b)
+		}
+		for k := range before.code {
+			before.code[k].store = -1
+		}
+		m, _ = before.merged(x.n)
+	}
 	switch {
 	case length <= 16 || sideBySide && length <= 64 && outputs >= 8*threads:
 		s.kernel, s.grid = "reduce_threads", c.blocks(outputs)
@@ -57,9 +72,16 @@ func (c *compiler) fold(function int32, x, y *buffer, kept, gone merged) {
 		partial = c.scratch(s.grid.Y * outputs)
 		s.writes = append(s.writes, partial)
 	}
+	position := c.position
 	s.params = func() []any {
-		return []any{reductionParams{kept: kept.walk(), gone: gone.walk(), keptAt: kept.operand(0, 0), goneAt: gone.operand(0, 0), x: x.at, y: y.at,
-			partial: addr(partial), counters: addr(c.counters), function: function}}
+		p := reductionParams{kept: kept.walk(), gone: gone.walk(), keptAt: kept.operand(0, 0), goneAt: gone.operand(0, 0), y: ends.result.at,
+			partial: addr(partial), counters: addr(c.counters), function: function, epilogue: ends.epilogue()}
+		if before == nil {
+			p.x = x.at
+		} else {
+			p.before = before.params(&m, false, addr(position))
+		}
+		return []any{p}
 	}
 	c.add(s)
 }

@@ -80,7 +80,8 @@ func (c *compiler) begin(fn *function, s *step) {
 	}
 	fn.read = read
 	fn.capacity = max(1, min(maxSteps, maxRecords/max(fn.record, read, 1)))
-	fn.position = c.fix(positionWords + fn.capacity*fn.record)
+	*c.position = *c.fix(positionWords + fn.capacity*fn.record) // launches know it by its address
+	fn.position = c.position
 	fn.outputs = c.fix(fn.capacity * read)
 	if len(c.loads) == 0 {
 		c.steps = c.steps[1:]

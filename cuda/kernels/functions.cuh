@@ -60,6 +60,9 @@ enum nm_function {
     NM_EQUAL,
     NM_WHERE,
     NM_DROPOUT,
+    NM_ONE_HOT,    // a == the element's number modulo the classes
+    NM_FMA,        // a*b + c
+    NM_NORMALIZE,  // a / sqrt(b + alpha)
     NM_SLOPE = 64,  // NM_SLOPE + f: dy * f'
 };
 

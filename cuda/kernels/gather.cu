@@ -1,4 +1,4 @@
-// Operations with integers: Gather, its gradient, OneHot. A tensor is (outer, length, inner), the axis in the middle.
+// Operations with integers: Gather and its gradient. A tensor is (outer, length, inner), the axis in the middle.
 #include "walk.cuh"
 
 __device__ __forceinline__ int32_t nm_index(int32_t i, int32_t length) {
@@ -40,12 +40,4 @@ NM_KERNEL(gather_grad, 256, const float *__restrict__ dy, const int32_t *__restr
     }
     for (int i = 0; i < NM_COLUMNS; i++)
         if (c0 + i * NM_WARP < inner) dx[(int64_t)row * inner + c0 + i * NM_WARP] = sum[i];
-}
-
-// one_hot: y[i][c] = x[i] == c.
-NM_KERNEL(one_hot, 256, const int32_t *__restrict__ x, float *__restrict__ y, uint32_t n, nm_divisor classes) {
-    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
-        uint32_t row = nm_div(i, classes);
-        y[i] = x[row] == (int32_t)(i - row * classes.d) ? 1.0f : 0.0f;
-    }
 }

@@ -8,24 +8,10 @@
 // adds them up in the order of the splits: the same bits every time, and no second launch.
 #pragma once
 
-#include "functions.cuh"
+#include "epilogue.cuh"
 #include "walk.cuh"
 
 #define NM_GEMM_THREADS 256
-
-// nm_epilogue is what happens to a sum before it is stored: + bias, then a unary function, or as the gradient dy of one whose r lies like the result.
-struct nm_epilogue {
-    const float *bias;
-    const float *r;
-    int32_t function;  // NM_COPY: none
-    float alpha, beta;
-};
-
-// One function for all kernels, not inlined: it is called a few times for thousands of multiplications, and would cost the main loop its registers.
-__device__ __attribute__((noinline)) float nm_finish(const nm_epilogue &e, float v, int64_t at) {
-    if (e.function >= NM_SLOPE) return nm_backward(e.function - NM_SLOPE, e.alpha, e.beta, v, e.r[at]);
-    return nm_value(e.function, e.alpha, e.beta, v);
-}
 
 struct nm_splits {
     float *partial;      // by split, tile, element, thread

@@ -6,11 +6,13 @@
 
 struct nm_norm {
     const float *x, *dy, *scale, *bias, *mean, *variance;
-    float *y, *mean_out, *variance_out;  // y is dx, the others dscale and dbias in gradients
+    float *mean_out, *variance_out;      // dscale and dbias in gradients
+    float *factor;                       // by channel: scale/sqrt(variance+epsilon)
+    float *slope, *shift;                // and, in gradients, what dx = factor*dy + slope*(x-mean) + shift needs besides
     float *partial;                      // two for every channel and split
     uint32_t *counters;                  // one for every channel
     int32_t n, channels, plane;
-    nm_divisor by_plane, by_channels;
+    nm_divisor by_plane;
     float epsilon;
 };
 
@@ -26,7 +28,13 @@ __device__ __forceinline__ void nm_part(uint32_t n, uint32_t split, uint32_t &lo
     hi = min(n, lo + each);
 }
 
-// norm_statistics: mean and biased variance. Grid (channels, splits), blocks of whole warps.
+__device__ __forceinline__ void nm_statistics(const nm_norm &p, uint32_t c, float mean, float variance) {
+    p.mean_out[c] = mean;
+    p.variance_out[c] = variance;
+    p.factor[c] = p.scale[c] / sqrtf(variance + p.epsilon);
+}
+
+// norm_statistics: mean, biased variance and factor, with which y = factor*(x-mean) + bias. Grid (channels, splits), blocks of whole warps.
 NM_KERNEL(norm_statistics, 256, const nm_norm p) {
     uint32_t c = blockIdx.x, count = p.n * p.plane, lo, hi;
     nm_part(count, blockIdx.y, lo, hi);
@@ -40,7 +48,7 @@ NM_KERNEL(norm_statistics, 256, const nm_norm p) {
     }
     square = nm_block_sum(square);
     if (gridDim.y == 1) {
-        if (threadIdx.x == 0) p.mean_out[c] = mean, p.variance_out[c] = square / (float)count;
+        if (threadIdx.x == 0) nm_statistics(p, c, mean, square / (float)count);
         return;
     }
     float *partial = p.partial + (int64_t)c * gridDim.y * 2;
@@ -56,20 +64,11 @@ NM_KERNEL(norm_statistics, 256, const nm_norm p) {
         square += partial[2 * s + 1] + size * d * d;
     }
     square = nm_block_sum(square);
-    if (threadIdx.x == 0) p.mean_out[c] = mean, p.variance_out[c] = square / (float)count;
+    if (threadIdx.x == 0) nm_statistics(p, c, mean, square / (float)count);
 }
 
-// norm_apply: y = (x-mean)*scale/sqrt(variance+epsilon) + bias. Any grid and block of one dimension.
-NM_KERNEL(norm_apply, 256, const nm_norm p) {
-    uint32_t n = (uint32_t)p.n * p.channels * p.plane;
-    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
-        uint32_t row = nm_div(i, p.by_plane), c = row - nm_div(row, p.by_channels) * p.channels;
-        float k = p.scale[c] / sqrtf(p.variance[c] + p.epsilon);
-        p.y[i] = fmaf(p.x[i] - p.mean[c], k, p.bias[c]);
-    }
-}
-
-// norm_grad_sums: dbias = sum dy, dscale = sum dy*(x-mean)/sqrt(variance+epsilon). Grid (channels, splits), blocks of whole warps.
+// norm_grad_sums: dbias = sum dy, dscale = sum dy*(x-mean)/sqrt(variance+epsilon), and what makes dx of them: scale/sqrt(variance+epsilon)*(dy -
+// dbias/M - xhat*dscale/M), M elements to a channel. Grid (channels, splits), blocks of whole warps.
 NM_KERNEL(norm_grad_sums, 256, const nm_norm p) {
     uint32_t c = blockIdx.x, count = p.n * p.plane, lo, hi;
     nm_part(count, blockIdx.y, lo, hi);
@@ -91,17 +90,11 @@ NM_KERNEL(norm_grad_sums, 256, const nm_norm p) {
         ds = nm_block_sum(ds);
         db = nm_block_sum(db);
     }
-    if (threadIdx.x == 0) p.mean_out[c] = ds, p.variance_out[c] = db;
-}
-
-// norm_grad_apply: dx = scale/sqrt(variance+epsilon)*(dy - dbias/M - xhat*dscale/M), M elements to a channel. scale, mean and variance are the inputs,
-// mean_out and variance_out what norm_grad_sums left. Any grid and block of one dimension.
-NM_KERNEL(norm_grad_apply, 256, const nm_norm p) {
-    uint32_t n = (uint32_t)p.n * p.channels * p.plane;
-    float count = (float)(p.n * p.plane);
-    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
-        uint32_t row = nm_div(i, p.by_plane), c = row - nm_div(row, p.by_channels) * p.channels;
-        float inverse = 1 / sqrtf(p.variance[c] + p.epsilon), xhat = (p.x[i] - p.mean[c]) * inverse;
-        p.y[i] = p.scale[c] * inverse * (p.dy[i] - p.variance_out[c] / count - xhat * (p.mean_out[c] / count));
-    }
+    if (threadIdx.x != 0) return;
+    float factor = p.scale[c] * inverse;
+    p.mean_out[c] = ds;
+    p.variance_out[c] = db;
+    p.factor[c] = factor;
+    p.slope[c] = -factor * inverse * (ds / (float)count);
+    p.shift[c] = -factor * (db / (float)count);
 }

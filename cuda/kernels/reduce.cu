@@ -1,7 +1,7 @@
 // Reductions: sums, means, extrema and products over any axes, positions of largest elements, and moments. The order in which elements are added up
 // depends on shapes and grid alone.
-#include "functions.cuh"
-#include "walk.cuh"
+#include "chain.cuh"
+#include "epilogue.cuh"
 
 enum nm_fold { NM_FOLD_SUM, NM_FOLD_MEAN, NM_FOLD_MAX, NM_FOLD_MIN, NM_FOLD_PROD };
 
@@ -13,6 +13,8 @@ struct nm_reduction {
     float *partial;      // splits x outputs, where a reduction is split
     uint32_t *counters;  // one for every gridDim.x
     int32_t function;
+    nm_epilogue epilogue;
+    nm_chain before;     // what makes the elements of x, which is then null; without instructions: x is read
 };
 
 struct nm_maximum {
@@ -26,22 +28,32 @@ struct nm_times {
     __device__ __forceinline__ double operator()(double a, double b) const { return a * b; }
 };
 
-// nm_gone folds the elements [lo, hi) of an output, every step-th from lo + first.
+__device__ __forceinline__ float nm_element(const nm_reduction &p, int64_t i) {
+    return p.before.count == 0 ? p.x[i] : nm_chain_value(p.before, (uint32_t)i);
+}
+
+// nm_gone folds the elements [first, hi) of the output whose elements begin at a place, every step-th.
 template <class T, class F>
-__device__ __forceinline__ T nm_gone(const nm_reduction &p, const float *x, F f, T acc, uint32_t first, uint32_t hi, uint32_t step) {
-    if (p.gone.axes == 1) {
+__device__ __forceinline__ T nm_gone(const nm_reduction &p, int32_t from, F f, T acc, uint32_t first, uint32_t hi, uint32_t step) {
+    if (p.gone.axes == 1 && p.before.count == 0) {
         int32_t by = p.gone_at.by[0];
+        const float *x = p.x + from;
 #pragma unroll 4
         for (uint32_t i = first; i < hi; i += step) acc = f(acc, (T)x[(int64_t)i * by]);
         return acc;
     }
-    for (uint32_t i = first; i < hi; i += step) acc = f(acc, (T)x[nm_offset(p.gone, p.gone_at, i)]);
+    for (uint32_t i = first; i < hi; i += step) acc = f(acc, (T)nm_element(p, from + nm_offset(p.gone, p.gone_at, i)));
     return acc;
 }
 
 __device__ __forceinline__ float nm_folded(const nm_reduction &p, double v) { return (float)v; }
 __device__ __forceinline__ float nm_folded(const nm_reduction &p, float v) {
     return p.function == NM_FOLD_MEAN ? v / (float)p.gone.n : v;
+}
+
+template <class T> __device__ __forceinline__ void nm_result(const nm_reduction &p, uint32_t o, T v) {
+    float y = nm_folded(p, v);
+    p.y[o] = p.epilogue.function == NM_COPY ? y : nm_finish(p.epilogue, y, o);
 }
 
 // The part of an output that a split takes.
@@ -58,31 +70,31 @@ template <class T, class F> __device__ __forceinline__ void nm_join(const nm_red
     if (thread >= count || first + thread >= outputs) return;
     T acc = neutral;
     for (uint32_t s = 0; s < gridDim.y; s++) acc = f(acc, (T)p.partial[(int64_t)s * outputs + first + thread]);
-    p.y[first + thread] = nm_folded(p, acc);
+    nm_result(p, first + thread, acc);
 }
 
 template <class T, class F> __device__ __forceinline__ void nm_reduce_threads(const nm_reduction &p, F f, T neutral) {
     uint32_t step = gridDim.x * blockDim.x, n = p.kept.n;
     for (uint32_t o = blockIdx.x * blockDim.x + threadIdx.x; o < n; o += step) {
-        p.y[o] = nm_folded(p, nm_gone(p, p.x + nm_offset(p.kept, p.kept_at, o), f, neutral, 0, p.gone.n, 1));
+        nm_result(p, o, nm_gone(p, nm_offset(p.kept, p.kept_at, o), f, neutral, 0, p.gone.n, 1));
     }
 }
 
 template <class T, class F> __device__ __forceinline__ void nm_reduce_warps(const nm_reduction &p, F f, T neutral) {
     uint32_t lane = threadIdx.x % NM_WARP, o = (blockIdx.x * blockDim.x + threadIdx.x) / NM_WARP;
     if (o >= (uint32_t)p.kept.n) return;
-    T v = nm_gone(p, p.x + nm_offset(p.kept, p.kept_at, o), f, neutral, lane, p.gone.n, NM_WARP);
+    T v = nm_gone(p, nm_offset(p.kept, p.kept_at, o), f, neutral, lane, p.gone.n, NM_WARP);
     for (int d = NM_WARP / 2; d > 0; d /= 2) v = f(v, __shfl_xor_sync(NM_FULL_MASK, v, d));
-    if (lane == 0) p.y[o] = nm_folded(p, v);
+    if (lane == 0) nm_result(p, o, v);
 }
 
 template <class T, class F> __device__ __forceinline__ void nm_reduce_blocks(const nm_reduction &p, F f, T neutral) {
     uint32_t lo, hi, o = blockIdx.x;
     nm_split(p.gone.n, lo, hi);
-    T v = nm_gone(p, p.x + nm_offset(p.kept, p.kept_at, o), f, neutral, lo + threadIdx.x, hi, blockDim.x);
+    T v = nm_gone(p, nm_offset(p.kept, p.kept_at, o), f, neutral, lo + threadIdx.x, hi, blockDim.x);
     v = nm_block_fold(v, f, neutral);
     if (gridDim.y == 1) {
-        if (threadIdx.x == 0) p.y[o] = nm_folded(p, v);
+        if (threadIdx.x == 0) nm_result(p, o, v);
         return;
     }
     if (threadIdx.x == 0) p.partial[(int64_t)blockIdx.y * p.kept.n + o] = (float)v;
@@ -95,13 +107,13 @@ template <class T, class F> __device__ __forceinline__ void nm_reduce_columns(co
     uint32_t lo, hi, first = blockIdx.x * NM_WARP, o = first + threadIdx.x;
     nm_split(p.gone.n, lo, hi);
     T v = neutral;
-    if (o < (uint32_t)p.kept.n) v = nm_gone(p, p.x + nm_offset(p.kept, p.kept_at, o), f, neutral, lo + threadIdx.y, hi, 8);
+    if (o < (uint32_t)p.kept.n) v = nm_gone(p, nm_offset(p.kept, p.kept_at, o), f, neutral, lo + threadIdx.y, hi, 8);
     part[threadIdx.y][threadIdx.x] = v;
     __syncthreads();
     if (threadIdx.y == 0 && o < (uint32_t)p.kept.n) {
         for (int j = 1; j < 8; j++) v = f(v, part[j][threadIdx.x]);
         if (gridDim.y == 1) {
-            p.y[o] = nm_folded(p, v);
+            nm_result(p, o, v);
         } else {
             p.partial[(int64_t)blockIdx.y * p.kept.n + o] = (float)v;
         }
