@@ -110,6 +110,9 @@ func (c *compiler) elementwise(i instruction, in ...operand) {
 func (c *compiler) instruct(i instruction, y *buffer, shape []int, in ...operand) {
 	i.result, i.store = y, -1
 	shape, _ = squeeze(shape, nil)
+	for k := range in {
+		c.see(&in[k], shape)
+	}
 	if c.intoEpilogue(&i, in) {
 		return
 	}
@@ -124,6 +127,31 @@ func (c *compiler) instruct(i instruction, y *buffer, shape []int, in ...operand
 	n.code = append(n.code, i)
 	s := c.add(&step{kernel: "chain", block: line(threads), chain: n})
 	c.maker[y] = s
+}
+
+// see reads through a chain that computes next to nothing, so that it need not be stored: a copy is another way of reading what it was copied from, and
+// one-hot rows are made anew wherever they are read.
+func (c *compiler) see(o *operand, shape []int) {
+	s := c.maker[o.b]
+	if s == nil || s.chain == nil || len(s.chain.code) != 1 || o.reading != readEven || slices.Index(c.steps, s) < c.barrier {
+		return
+	}
+	n := s.chain
+	if n.strided() && !slices.Equal(n.shape, shape) {
+		return
+	}
+	switch n.code[0].f {
+	case codeCopy:
+		*o = n.in[0]
+	case codeOneHot:
+		if c.reads(o.b) < 2 {
+			return
+		}
+		again := &chain{shape: n.shape, in: slices.Clone(n.in), code: slices.Clone(n.code)}
+		again.code[0].result, again.code[0].stays = c.scratch(o.b.n), false
+		o.b = again.code[0].result
+		c.maker[o.b] = c.add(&step{kernel: "chain", block: line(threads), chain: again})
+	}
 }
 
 // operands adds those that are not the result of the chain and returns their indices.
@@ -250,19 +278,23 @@ func (c *compiler) inTime(s *step, in []operand) bool {
 // finishChains decides what of the chains' results is stored, and makes their parameters.
 func (c *compiler) finishChains() {
 	read := make(map[*buffer]bool)
-	for _, s := range c.steps {
+	for _, id := range c.f.Outputs {
+		read[c.in(id)] = true
+	}
+	for _, s := range slices.Backward(c.steps) { // what only a chain reads that is left out is not read
 		for _, b := range s.reads {
 			read[b] = true
 		}
-		if s.chain != nil {
+		if s.chain == nil {
+			continue
+		}
+		if s.dead = !slices.ContainsFunc(s.chain.code, func(i instruction) bool { return read[i.result] || !i.result.temporary }); !s.dead {
 			for k := range s.chain.in {
 				read[s.chain.in[k].b] = true
 			}
 		}
 	}
-	for _, id := range c.f.Outputs {
-		read[c.in(id)] = true
-	}
+	c.steps = slices.DeleteFunc(c.steps, func(s *step) bool { return s.dead })
 	for _, s := range c.steps {
 		if s.chain != nil {
 			c.finishChain(s, read)
@@ -272,14 +304,16 @@ func (c *compiler) finishChains() {
 
 func (c *compiler) finishChain(s *step, read map[*buffer]bool) {
 	n := s.chain
-	last := len(n.code) - 1
+	last := 0
 	for k := range n.code {
 		i := &n.code[k]
-		if k == last || read[i.result] {
+		if read[i.result] || !i.result.temporary {
 			i.store = len(s.writes)
 			s.writes = append(s.writes, i.result)
+			last = k
 		}
 	}
+	n.code = n.code[:last+1]
 	s.takes = n.code[last].result
 	even := make(map[*buffer]bool)
 	for k := range n.in {

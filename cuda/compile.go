@@ -24,6 +24,7 @@ type step struct {
 	what          string // for messages
 	chain         *chain
 	product       *product
+	dead          bool // nothing reads what it writes
 }
 
 // table is memory that the host fills once the buffers have their places: constants, and lists of addresses.
@@ -41,6 +42,9 @@ type compiler struct {
 	tables    []table
 	counters  *buffer // of nm_last: 0 between launches, so that all launches share them
 
+	once []*step   // launches whose results are the same for all steps of all functions
+	kept []*buffer // those results
+
 	// Of the function being compiled:
 	f        *engine.Func
 	values   map[engine.TensorID]*buffer
@@ -53,7 +57,9 @@ type compiler struct {
 	pending  updates
 	position *buffer
 	op       *engine.Op
-	at       int // index of op
+	at       int                      // index of op
+	same     map[engine.TensorID]bool // tensors that are the same in all steps
+	hoisting bool                     // the op is one that makes such
 }
 
 // Compile prepares a program.
@@ -137,6 +143,10 @@ func (c *compiler) compile(limit int64) (_ *executable, err error) {
 		lists[i] = c.steps
 		top = max(top, place(c.steps))
 	}
+	c.steps, c.f = c.once, &engine.Func{}
+	c.finishChains()
+	c.once = c.steps
+	top = max(top, place(c.once))
 	if needs := int64(c.fixed) + int64(top); needs > limit {
 		return nil, tooLarge(needs, limit)
 	}
@@ -148,7 +158,7 @@ func (c *compiler) compile(limit int64) (_ *executable, err error) {
 	if err := e.allocate(int64(c.fixed), int64(top)); err != nil {
 		return nil, err
 	}
-	c.settle(e, lists)
+	c.settle(e, append(lists, c.once))
 	for _, t := range c.tables {
 		if err := e.stream.Upload(t.b.at, t.fill()); err != nil {
 			return nil, err
@@ -159,7 +169,14 @@ func (c *compiler) compile(limit int64) (_ *executable, err error) {
 			return nil, err
 		}
 	}
-	return e, nil
+	var once function
+	if err := e.list(&once, c.once); err != nil {
+		return nil, err
+	}
+	if err := e.stream.Run(&once.launches); err != nil {
+		return nil, err
+	}
+	return e, e.stream.Synchronize()
 }
 
 // settle gives all buffers their addresses.
@@ -179,6 +196,9 @@ func (c *compiler) settle(e *executable, lists [][]*step) {
 		set(t.b)
 	}
 	set(c.counters)
+	for _, b := range c.kept {
+		set(b)
+	}
 	for i := range e.funcs {
 		set(e.funcs[i].position)
 		set(e.funcs[i].outputs)
@@ -211,7 +231,7 @@ func constant(t *engine.Tensor) []byte {
 // lower makes the launches of a function.
 func (c *compiler) lower(f *engine.Func) function {
 	c.f, c.steps, c.barrier, c.loads, c.pending = f, nil, 0, nil, updates{}
-	c.values, c.maker = make(map[engine.TensorID]*buffer), make(map[*buffer]*step)
+	c.values, c.maker, c.same = make(map[engine.TensorID]*buffer), make(map[*buffer]*step), make(map[engine.TensorID]bool)
 	c.countUses()
 	fn := function{batch: f.Batch}
 	fn.record = f.Batch
@@ -244,9 +264,9 @@ func (c *compiler) countUses() {
 	}
 	for i := len(f.Ops) - 1; i >= 0; i-- {
 		op := &f.Ops[i]
-		for _, id := range op.In {
+		for k, id := range op.In {
 			switch {
-			case id == engine.None:
+			case id == engine.None || k == 1 && evenSlope(op):
 			case op.Kind == engine.Reshape:
 				c.uses[id] += c.uses[op.Out[0]]
 				c.lastUse[id] = max(c.lastUse[id], i, c.lastUse[op.Out[0]])
@@ -262,8 +282,47 @@ func (c *compiler) lowerOp() {
 	if c.pending.touches(c, c.op) {
 		c.flush()
 	}
-	if !c.empty() {
-		lowerings[c.op.Kind](c)
+	if c.empty() {
+		return
+	}
+	if c.unchanging() {
+		c.hoist()
+		return
+	}
+	lowerings[c.op.Kind](c)
+}
+
+// maxHoisted bounds the elements of results that are computed once and kept.
+const maxHoisted = 1 << 16
+
+// unchanging says that the op computes the same in every step: from constants.
+func (c *compiler) unchanging() bool {
+	op := c.op
+	if op.Kind == engine.Dropout {
+		return false
+	}
+	for i, id := range op.In {
+		if id != engine.None && c.p.Tensors[id].Role != engine.Constant && !c.same[id] && !(i == 1 && evenSlope(op)) {
+			return false
+		}
+	}
+	for _, id := range op.Out {
+		if c.p.Tensors[id].Len() > maxHoisted {
+			return false
+		}
+	}
+	return true
+}
+
+// hoist puts the op's launches into the list of those that are run once.
+func (c *compiler) hoist() {
+	steps, barrier := c.steps, c.barrier
+	c.steps, c.barrier, c.hoisting = c.once, 0, true
+	lowerings[c.op.Kind](c)
+	c.once = c.steps
+	c.steps, c.barrier, c.hoisting = steps, barrier, false
+	for _, id := range c.op.Out {
+		c.same[id] = true
 	}
 }
 
@@ -301,6 +360,10 @@ func (c *compiler) out(id engine.TensorID) *buffer {
 		return nil
 	}
 	b := c.scratch(c.p.Tensors[id].Len())
+	if c.hoisting {
+		b = c.fix(b.n)
+		c.kept = append(c.kept, b)
+	}
 	c.values[id] = b
 	return b
 }
@@ -329,7 +392,7 @@ func (c *compiler) add(s *step) *step {
 	c.steps = append(c.steps, s)
 	for _, b := range s.writes {
 		c.maker[b] = s
-		if !b.temporary && b != c.counters {
+		if !b.temporary && !c.hoisting {
 			c.barrier = len(c.steps)
 		}
 	}

@@ -54,6 +54,16 @@ func (e *executable) allocate(fixed, arena int64) (err error) {
 
 // record makes the launches of a function, and the graph that replays them.
 func (e *executable) record(fn *function, steps []*step) error {
+	if err := e.list(fn, steps); err != nil || e.dev.direct {
+		return err
+	}
+	var err error
+	fn.graph, err = e.stream.Capture(func() error { return e.stream.Run(&fn.launches) })
+	return err
+}
+
+// list makes the launches of a function.
+func (e *executable) list(fn *function, steps []*step) error {
 	for _, s := range steps {
 		if err := fn.launches.Add(e.dev.kernel(s.kernel), s.grid, s.block, s.shared, s.params()...); err != nil {
 			return fmt.Errorf("cuda: %s: %w", s.what, err)
@@ -70,12 +80,7 @@ func (e *executable) record(fn *function, steps []*step) error {
 		}
 		fn.debug = append(fn.debug, text)
 	}
-	if e.dev.direct {
-		return nil
-	}
-	var err error
-	fn.graph, err = e.stream.Capture(func() error { return e.stream.Run(&fn.launches) })
-	return err
+	return nil
 }
 
 // Close waits for what is under way and frees everything.

@@ -22,8 +22,25 @@ func (c *compiler) inputs() []operand {
 	return in
 }
 
-func (c *compiler) unary()     { c.elementwise(c.with(unaryCode[c.op.Fn]), c.inputs()...) }
-func (c *compiler) unaryGrad() { c.elementwise(c.with(codeSlope+unaryCode[c.op.Fn]), c.inputs()...) }
+func (c *compiler) unary() { c.elementwise(c.with(unaryCode[c.op.Fn]), c.inputs()...) }
+
+// unaryGrad: some slopes are the same everywhere.
+func (c *compiler) unaryGrad() {
+	dy := c.broadcasted(c.op.In[0], c.shape(c.op.Out[0]))
+	switch c.op.Fn {
+	case engine.Neg:
+		c.elementwise(instruction{f: codeNeg}, dy)
+	case engine.Affine:
+		c.elementwise(instruction{f: codeAffine, alpha: float32(c.op.Alpha)}, dy)
+	default:
+		c.elementwise(c.with(codeSlope+unaryCode[c.op.Fn]), c.inputs()...)
+	}
+}
+
+// evenSlope says that an op does not read its second input after all.
+func evenSlope(op *engine.Op) bool {
+	return op.Kind == engine.UnaryGrad && (op.Fn == engine.Neg || op.Fn == engine.Affine)
+}
 func (c *compiler) binary()    { c.elementwise(c.with(binaryCode[c.op.Fn]), c.inputs()...) }
 func (c *compiler) where()     { c.elementwise(instruction{f: codeWhere}, c.inputs()...) }
 func (c *compiler) broadcast() { c.elementwise(instruction{f: codeCopy}, c.inputs()...) }

@@ -40,11 +40,13 @@ func (c *compiler) intoEpilogue(i *instruction, in []operand) bool {
 	if s == nil || s.product == nil || s.product.f != codeCopy || s.product.result != in[0].b || in[0].reading != readEven || c.reads(in[0].b) > 1 {
 		return false
 	}
-	p := s.product
+	p, at := s.product, slices.Index(c.steps, s)
+	if at < 0 {
+		return false
+	}
 	switch {
 	case i.f > codeFill && i.f < codeCastInt:
 	case i.f >= codeSlope && in[1].reading == readEven && in[1].b != p.result:
-		at := slices.Index(c.steps, s)
 		if m := c.maker[in[1].b]; m != nil && slices.Index(c.steps, m) > at || at < c.barrier {
 			return false
 		}
