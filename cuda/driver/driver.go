@@ -78,6 +78,7 @@ var lost = map[int]bool{
 	718: true, // INVALID_PC
 	719: true, // LAUNCH_FAILED
 	721: true, // TENSOR_MEMORY_LEAK
+	807: true, // MPS_CLIENT_TERMINATED
 	999: true, // UNKNOWN
 }
 
@@ -94,14 +95,8 @@ type Info struct {
 	Compute             [2]int // compute capability, major and minor
 	Multiprocessors     int
 	ThreadsPerBlock     int
-	ThreadsPerSM        int
-	SharedPerBlock      int // bytes that every launch may ask for
-	SharedPerBlockOptin int // bytes that a launch may ask for after Function.AllowShared
-	SharedPerSM         int
-	RegistersPerSM      int
-	L2                  int  // bytes
-	ClockKHz            int  // of the multiprocessors at most
-	Integrated          bool // shares the host's memory
+	SharedPerBlock      int  // bytes that every launch may ask for
+	SharedPerBlockOptin int  // bytes that a launch may ask for after Function.AllowShared
 	Prohibited          bool // its compute mode allows no context
 	Driver              Version
 }

@@ -136,8 +136,7 @@ func (d *Driver) Device(index int) (*Device, error) {
 	}
 	const prohibited = 2 // CU_COMPUTEMODE_PROHIBITED
 	return &Device{driver: d, Info: Info{Index: index, Name: C.GoString(&i.name[0]), Memory: int64(i.memory), Compute: [2]int{int(i.major), int(i.minor)},
-		Multiprocessors: int(i.multiprocessors), ThreadsPerBlock: int(i.threads_per_block), ThreadsPerSM: int(i.threads_per_multiprocessor),
-		SharedPerBlock: int(i.shared_per_block), SharedPerBlockOptin: int(i.shared_optin), SharedPerSM: int(i.shared_per_multiprocessor),
-		RegistersPerSM: int(i.registers_per_multiprocessor), L2: int(i.l2_bytes), ClockKHz: int(i.clock_khz), Integrated: i.integrated != 0,
-		Prohibited: i.compute_mode == prohibited, Driver: d.version}}, nil
+		Multiprocessors: int(i.multiprocessors), ThreadsPerBlock: int(i.threads_per_block), SharedPerBlock: int(i.shared_per_block),
+		SharedPerBlockOptin: int(i.shared_optin),
+		Prohibited:          i.compute_mode == prohibited, Driver: d.version}}, nil
 }

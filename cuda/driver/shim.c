@@ -13,16 +13,10 @@ enum {
 
     ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
     ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK = 8,
-    ATTRIBUTE_CLOCK_RATE = 13,
     ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
-    ATTRIBUTE_INTEGRATED = 18,
     ATTRIBUTE_COMPUTE_MODE = 20,
-    ATTRIBUTE_L2_CACHE_SIZE = 38,
-    ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR = 39,
     ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
     ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
-    ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR = 81,
-    ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR = 82,
     ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
 
     FUNC_MAX_THREADS_PER_BLOCK = 0,
@@ -99,14 +93,8 @@ nm_result nm_cuda_device_info(const nm_calls *c, int index, nm_info *info) {
         {ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &info->minor},
         {ATTRIBUTE_MULTIPROCESSOR_COUNT, &info->multiprocessors},
         {ATTRIBUTE_MAX_THREADS_PER_BLOCK, &info->threads_per_block},
-        {ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, &info->threads_per_multiprocessor},
         {ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, &info->shared_per_block},
         {ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &info->shared_optin},
-        {ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, &info->shared_per_multiprocessor},
-        {ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, &info->registers_per_multiprocessor},
-        {ATTRIBUTE_L2_CACHE_SIZE, &info->l2_bytes},
-        {ATTRIBUTE_CLOCK_RATE, &info->clock_khz},
-        {ATTRIBUTE_INTEGRATED, &info->integrated},
         {ATTRIBUTE_COMPUTE_MODE, &info->compute_mode},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) TRY(cuDeviceGetAttribute, wanted[i].value, wanted[i].attribute, device);

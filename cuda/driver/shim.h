@@ -100,8 +100,7 @@ typedef struct {
     int index;
     char name[128];
     size_t memory;  // bytes in all
-    int major, minor, multiprocessors, threads_per_block, threads_per_multiprocessor, shared_per_block, shared_optin, shared_per_multiprocessor,
-        registers_per_multiprocessor, l2_bytes, clock_khz, integrated, compute_mode;
+    int major, minor, multiprocessors, threads_per_block, shared_per_block, shared_optin, compute_mode;
 } nm_info;
 
 // nm_launch is one kernel launch of a batch. Its parameters are count entries of the offsets array from first_param on, into the bytes of params.

@@ -14,7 +14,7 @@ long long *Settings::find(const char *name) {
     struct {
         const char *name;
         long long *value;
-    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"compute", &compute}, {"fail_alloc", &fail_alloc},
+    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"fail_alloc", &fail_alloc},
                {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"threads", &threads}, {"reverse", &reverse}};
     for (auto &s : all)
         if (strcmp(s.name, name) == 0) return s.value;

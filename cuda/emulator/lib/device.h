@@ -44,6 +44,7 @@ struct Settings {
     long long version = 12040;            // of the driver
     long long memory = 4LL << 30;         // bytes of a device
     long long compute = 75;               // capability: 75 is 7.5, the least that the kernels are compiled for
+    long long multiprocessors = 2;
     long long fail_alloc = 0;             // the n-th allocation from now on is refused; 0: none
     long long lost_launch = 0;            // the n-th kernel from now on loses the context
     long long lost_code = ILLEGAL_ADDRESS;

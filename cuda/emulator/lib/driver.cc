@@ -172,9 +172,11 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
     return SUCCESS;
 }
 
-// Of compute capability 7.5 (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"): the tightest limits we compile for.
-constexpr int multiprocessors = 2, threads_per_sm = 1024, blocks_per_sm = 16, shared_per_block = 48 << 10, shared_optin = 64 << 10,
-              shared_per_sm = 64 << 10, registers_per_sm = 64 << 10;
+// What a multiprocessor has (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
+constexpr int shared_per_block = 48 << 10;
+static int shared_optin() { return settings.compute >= 90 ? 227 << 10 : settings.compute == 80 ? 163 << 10 : settings.compute > 80 ? 99 << 10 : 64 << 10; }
+static int threads_per_sm() { return settings.compute == 75 ? 1024 : settings.compute == 86 || settings.compute == 89 ? 1536 : 2048; }
+static int blocks_per_sm() { return settings.compute == 75 || settings.compute == 86 ? 16 : settings.compute == 89 ? 24 : 32; }
 
 API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     DEVICE(device);
@@ -182,17 +184,11 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 1: *value = 1024; return SUCCESS;                            // MAX_THREADS_PER_BLOCK
     case 8: *value = shared_per_block; return SUCCESS;                // MAX_SHARED_MEMORY_PER_BLOCK
     case 10: *value = 32; return SUCCESS;                             // WARP_SIZE
-    case 13: *value = 1000000; return SUCCESS;                        // CLOCK_RATE
-    case 16: *value = multiprocessors; return SUCCESS;                // MULTIPROCESSOR_COUNT
-    case 18: *value = 0; return SUCCESS;                              // INTEGRATED
+    case 16: *value = (int)settings.multiprocessors; return SUCCESS;  // MULTIPROCESSOR_COUNT
     case 20: *value = 0; return SUCCESS;                              // COMPUTE_MODE
-    case 38: *value = 4 << 20; return SUCCESS;                        // L2_CACHE_SIZE
-    case 39: *value = threads_per_sm; return SUCCESS;                 // MAX_THREADS_PER_MULTIPROCESSOR
     case 75: *value = (int)settings.compute / 10; return SUCCESS;     // COMPUTE_CAPABILITY_MAJOR
     case 76: *value = (int)settings.compute % 10; return SUCCESS;     // COMPUTE_CAPABILITY_MINOR
-    case 81: *value = shared_per_sm; return SUCCESS;                  // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-    case 82: *value = registers_per_sm; return SUCCESS;               // MAX_REGISTERS_PER_MULTIPROCESSOR
-    case 97: *value = shared_optin; return SUCCESS;                   // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    case 97: *value = shared_optin(); return SUCCESS;                   // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
     }
     return INVALID_VALUE;
 }
@@ -601,7 +597,7 @@ API int cuFuncGetAttribute(int *value, int attribute, Function *f) {
 
 API int cuFuncSetAttribute(Function *f, int attribute, int value) {
     FUNCTION(f);
-    if (attribute != 8 || value < 0 || value > shared_optin) return INVALID_VALUE;
+    if (attribute != 8 || value < 0 || value > shared_optin()) return INVALID_VALUE;
     f->shared = value;
     return SUCCESS;
 }
@@ -624,8 +620,8 @@ API int cuFuncGetParamInfo(Function *f, size_t index, size_t *offset, size_t *si
 API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Function *f, int threads, size_t shared) {
     FUNCTION(f);
     if (threads <= 0) return INVALID_VALUE;
-    *blocks = threads > (int)f->kernel->max_threads ? 0 : std::min(blocks_per_sm, threads_per_sm / ((threads + 31) / 32 * 32));
-    if (shared > 0) *blocks = std::min<int>(*blocks, (int)((size_t)shared_per_sm / shared));
+    *blocks = threads > (int)f->kernel->max_threads ? 0 : std::min(blocks_per_sm(), threads_per_sm() / ((threads + 31) / 32 * 32));
+    if (shared > 0) *blocks = std::min<int>(*blocks, (int)((size_t)shared_optin() / shared));
     return SUCCESS;
 }
 
