@@ -36,6 +36,9 @@ func TestImagesAreOfTheSources(t *testing.T) {
 
 // TestImagesAreWhole: the manifest lists exactly what is embedded, by content.
 func TestImagesAreWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: unpacking all takes long with the race detector")
+	}
 	files, err := fs.Glob(compiled, "images/*.xz")
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +61,9 @@ func TestImagesAreWhole(t *testing.T) {
 
 // TestManifestIsOfThePTX reads every kernel's parameters out of the PTX itself, and finds its name in the machine code.
 func TestManifestIsOfThePTX(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
 	modules := map[string]bool{}
 	for _, k := range Compiled().Kernels {
 		modules[k.Module] = true
@@ -76,6 +82,14 @@ func TestManifestIsOfThePTX(t *testing.T) {
 			t.Error(err)
 			continue
 		}
+		code := map[string]string{}
+		for _, target := range []string{"sm_80", "sm_90"} {
+			image, err := Image(module, target)
+			if err != nil {
+				t.Error(err)
+			}
+			code[target] = string(image)
+		}
 		found := entries(t, string(ptx))
 		for name, k := range Compiled().Kernels {
 			if k.Module != module {
@@ -85,11 +99,8 @@ func TestManifestIsOfThePTX(t *testing.T) {
 				t.Errorf("%s.ptx: kernel %s has parameters of %v bytes, the manifest says %v", module, name, got, k.Params)
 			}
 			delete(found, name)
-			for _, target := range []string{"sm_80", "sm_90"} {
-				code, err := Image(module, target)
-				if err != nil {
-					t.Error(err)
-				} else if !strings.Contains(string(code), "\x00.text."+name+"\x00") {
+			for target, code := range code {
+				if !strings.Contains(code, "\x00.text."+name+"\x00") {
 					t.Errorf("%s.%s has no kernel %s", module, target, name)
 				}
 			}
