@@ -20,19 +20,26 @@ import (
 
 var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU)"}
 
-var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32", Usage: "`NAME`: float32, or bf16, which rounds the factors of matrix products and convolutions"}
+var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
+	Usage: "`NAME`: float32, or bf16 (cpu, cuda) and tf32 (cuda), which round the factors of matrix products and convolutions"}
 
 // trainingDevice opens the device that --device and --precision name, with so many threads per training (0: one per core). A precision that
 // it does not have is refused.
 func trainingDevice(c *cli.Context, threads int) (engine.Device, error) {
 	name, precision := c.String("device"), c.String("precision")
+	index, gpu := gpuIndex(name)
+	has := slices.Contains(cpu.Precisions, precision)
 	switch {
-	case !slices.Contains(cpu.Precisions, precision):
-		return nil, usage("--precision %q is not known: one of %v", precision, cpu.Precisions)
+	case !has && !slices.Contains(cuda.Precisions, precision):
+		return nil, usage("--precision %q is not known: one of %v", precision, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cpu.Precisions, cuda.Precisions)))))
+	case gpu:
+		return openGPU(cuda.Options{Index: index, Precision: precision})
 	case precision == "float32":
 		return openDeviceWith(name, cpu.Options{Threads: threads})
+	case !has:
+		return nil, usage("--precision %s needs --device cuda", precision)
 	case name != "auto" && name != "cpu":
-		return nil, usage("--precision %s needs --device cpu", precision)
+		return nil, usage("--precision %s needs --device cpu or cuda", precision)
 	}
 	return cpu.New(cpu.Options{Threads: threads, Precision: precision})
 }
@@ -44,11 +51,7 @@ func openDevice(name string) (engine.Device, error) { return openDeviceWith(name
 // openDeviceWith is openDevice with options for the cpu device.
 func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 	if index, ok := gpuIndex(name); ok {
-		dev, err := cuda.New(cuda.Options{Index: index})
-		if err != nil {
-			return nil, hinted(err, "netmend devices lists what can train here; --device cpu needs no GPU")
-		}
-		return dev, nil
+		return openGPU(cuda.Options{Index: index})
 	}
 	switch name {
 	case "reference":
@@ -66,6 +69,14 @@ func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 		return reference.New(), nil
 	}
 	return nil, usage("--device %q is not known: auto, cpu, reference, cuda or cuda:N", name)
+}
+
+func openGPU(o cuda.Options) (engine.Device, error) {
+	dev, err := cuda.New(o)
+	if err != nil {
+		return nil, hinted(err, "netmend devices lists what can train here; --device cpu needs no GPU")
+	}
+	return dev, nil
 }
 
 // gpuIndex reads "cuda", the first GPU, and "cuda:N".
