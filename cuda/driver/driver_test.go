@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"netmend/cuda/driver"
 	"netmend/cuda/emulator"
@@ -378,27 +379,32 @@ func TestLaunchesThatAreRefused(t *testing.T) {
 	r := newRig(t, "")
 	p := r.alloc(4096)
 	sum, places := r.function("probe_sum"), r.function("probe_places")
+	freed, host := r.alloc(4096), make([]float32, 256)
+	r.ok(r.Free(freed))
 	for name, err := range map[string]error{
-		"empty grid":         r.stream.Launch(places, line(0), line(1), 0, p),
-		"empty block":        r.stream.Launch(places, line(1), line(0), 0, p),
-		"grid y":             r.stream.Launch(places, driver.Dim{X: 1, Y: 65536}, line(1), 0, p),
-		"grid z":             r.stream.Launch(places, driver.Dim{X: 1, Z: 65536}, line(1), 0, p),
-		"block":              r.stream.Launch(places, line(1), line(1025), 0, p),
-		"block z":            r.stream.Launch(places, line(1), driver.Dim{X: 1, Z: 65}, 0, p),
-		"block of 3 axes":    r.stream.Launch(places, line(1), driver.Dim{X: 32, Y: 32, Z: 2}, 0, p),
-		"launch bounds":      r.stream.Launch(sum, line(1), line(512), 32, p, p),
-		"shared":             r.stream.Launch(sum, line(1), line(256), 48<<10+1, p, p),
-		"too few parameters": r.stream.Launch(sum, line(1), line(256), 32, p),
-		"size of parameter":  r.stream.Launch(sum, line(1), line(256), 32, p, int32(0)),
-		"kind of parameter":  r.stream.Launch(sum, line(1), line(256), 32, p, 0),
-		"a pointer of Go":    r.stream.Launch(sum, line(1), line(256), 32, p, &p),
-		"too much shared":    sum.AllowShared(64<<10 + 1),
-		"copy past the end":  r.stream.Copy(p, r.alloc(4096)+4, 4096),
-		"overlapping copy":   r.stream.Copy(p, p+4, 1024),
-		"odd fill":           r.stream.Fill32(p+2, 0, 1),
-		"fill past the end":  r.stream.Fill(p+4, 0, 4096),
-		"free of an inside":  r.Free(p + 4),
-		"negative":           func() error { _, err := r.Alloc(-1); return err }(),
+		"empty grid":          r.stream.Launch(places, line(0), line(1), 0, p),
+		"empty block":         r.stream.Launch(places, line(1), line(0), 0, p),
+		"grid y":              r.stream.Launch(places, driver.Dim{X: 1, Y: 65536}, line(1), 0, p),
+		"grid z":              r.stream.Launch(places, driver.Dim{X: 1, Z: 65536}, line(1), 0, p),
+		"block":               r.stream.Launch(places, line(1), line(1025), 0, p),
+		"block z":             r.stream.Launch(places, line(1), driver.Dim{X: 1, Z: 65}, 0, p),
+		"block of 3 axes":     r.stream.Launch(places, line(1), driver.Dim{X: 32, Y: 32, Z: 2}, 0, p),
+		"launch bounds":       r.stream.Launch(sum, line(1), line(512), 32, p, p),
+		"shared":              r.stream.Launch(sum, line(1), line(256), 48<<10+1, p, p),
+		"too few parameters":  r.stream.Launch(sum, line(1), line(256), 32, p),
+		"size of parameter":   r.stream.Launch(sum, line(1), line(256), 32, p, int32(0)),
+		"kind of parameter":   r.stream.Launch(sum, line(1), line(256), 32, p, 0),
+		"a pointer of Go":     r.stream.Launch(sum, line(1), line(256), 32, p, &p),
+		"a number as pointer": r.stream.Launch(sum, line(1), line(256), 32, p, int64(5)),
+		"freed pointer":       r.stream.Launch(sum, line(1), line(256), 32, p, freed),
+		"host's pointer":      r.stream.Launch(sum, line(1), line(256), 32, p, driver.Pointer(uintptr(unsafe.Pointer(&host[0])))),
+		"too much shared":     sum.AllowShared(64<<10 + 1),
+		"copy past the end":   r.stream.Copy(p, r.alloc(4096)+4, 4096),
+		"overlapping copy":    r.stream.Copy(p, p+4, 1024),
+		"odd fill":            r.stream.Fill32(p+2, 0, 1),
+		"fill past the end":   r.stream.Fill(p+4, 0, 4096),
+		"free of an inside":   r.Free(p + 4),
+		"negative":            func() error { _, err := r.Alloc(-1); return err }(),
 	} {
 		if err == nil {
 			t.Errorf("%s: not refused", name)
@@ -444,8 +450,8 @@ func TestLost(t *testing.T) {
 			return r.stream.Launch(r.function("probe_write_at"), line(1), line(1), 0, p, int64(-1))
 		}},
 		{"freed", "ILLEGAL_ADDRESS", func(r *rig, p driver.Pointer) error {
-			r.ok(r.Free(p))
-			return r.stream.Launch(r.function("probe_write_at"), line(1), line(1), 0, p, int64(0))
+			r.ok(r.stream.Launch(r.function("probe_write_at"), line(1), line(1), 0, p, int64(0)))
+			return r.Free(p)
 		}},
 		{"null", "ILLEGAL_ADDRESS", func(r *rig, p driver.Pointer) error {
 			return r.stream.Launch(r.function("probe_write_at"), line(1), line(1), 0, driver.Pointer(0), int64(0))
@@ -509,6 +515,21 @@ func TestLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGoStillPanics: the emulator's signal handler leaves Go's faults to Go.
+func TestGoStillPanics(t *testing.T) {
+	emulated(t)
+	r := newRig(t, "")
+	r.launch("probe_assert", line(1), line(1), 0, int32(1))
+	r.ok(r.stream.Synchronize())
+	defer func() {
+		if recover() == nil {
+			t.Error("a nil pointer was followed")
+		}
+	}()
+	var p *rig
+	p.module = nil
 }
 
 func TestTooMuchMemory(t *testing.T) {

@@ -56,6 +56,7 @@ struct Kernel {
     void (*function)();
     int params;
     size_t size[max_params], align[max_params];
+    bool pointer[max_params];
     Kernel *next;
 };
 NM_HIDDEN void add(Kernel *);
@@ -72,11 +73,15 @@ template <class... A> struct Invoker<void(A...)> {
     static void invoke(void (*f)(), void *const *params) { spread(f, params, typename Make<sizeof...(A)>::type()); }
 };
 
+template <class T> struct is_pointer { static constexpr bool value = false; };
+template <class T> struct is_pointer<T *> { static constexpr bool value = true; };
+
 struct Registration {
     Kernel kernel;
     template <class... A> Registration(const char *name, unsigned max_threads, void (*f)(A...)) {
         static_assert(sizeof...(A) <= Kernel::max_params, "too many parameters");
-        kernel = {name, max_threads, Invoker<void(A...)>::invoke, reinterpret_cast<void (*)()>(f), sizeof...(A), {sizeof(A)...}, {alignof(A)...}, nullptr};
+        kernel = {name, max_threads, Invoker<void(A...)>::invoke, reinterpret_cast<void (*)()>(f), sizeof...(A), {sizeof(A)...}, {alignof(A)...},
+                  {is_pointer<A>::value...}, nullptr};
         add(&kernel);
     }
 };

@@ -632,6 +632,16 @@ API int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsig
     if (gx == 0 || gx > 2147483647u || gy == 0 || gy > 65535 || gz == 0 || gz > 65535) return INVALID_VALUE;
     if (bx == 0 || bx > 1024 || by == 0 || by > 1024 || bz == 0 || bz > 64 || (uint64_t)bx * by * bz > f->kernel->max_threads) return INVALID_VALUE;
     if (shared > (unsigned)f->shared || extra != nullptr || (params == nullptr && f->kernel->params > 0)) return INVALID_VALUE;
+    for (int i = 0; i < f->kernel->params; i++) {
+        // A GPU would find out when it follows the pointer, if ever.
+        if (!f->kernel->pointer[i]) continue;
+        const void *p;
+        memcpy(&p, params[i], sizeof p);
+        if (p != nullptr && !x->memory.holds(p, 0)) {
+            fprintf(stderr, "emulator: kernel %s: parameter %d is %p, which is in no allocation\n", f->kernel->name, i, p);
+            return INVALID_VALUE;
+        }
+    }
     auto op = std::make_shared<Op>();
     op->kind = Op::launch;
     op->kernel.kernel = f->kernel;
