@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"netmend/cuda/driver"
 	"netmend/cuda/emulator"
 	"netmend/engine/cpu"
 	"netmend/onnx/ort"
@@ -21,7 +22,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script/*.txtar. $ROOT is the repository; [ort] holds where ONNX Runtime's library is, [bf16] where the
-// processor multiplies bfloat16 numbers, [cuda] where the emulator of CUDA can be made, whose library is $LIBCUDA.
+// processor multiplies bfloat16 numbers, [driver] where the build can
+// open NVIDIA's driver, [cuda] where the emulator of CUDA can be made, whose library is $LIBCUDA.
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -32,6 +34,7 @@ func TestScripts(t *testing.T) {
 	if halfErr == nil {
 		half.Close()
 	}
+	_, driverErr := driver.Open()
 	emulated, cudaErr := emulator.Library()
 	if cudaErr != nil && !errors.Is(cudaErr, emulator.ErrUnavailable) {
 		t.Error(cudaErr)
@@ -50,7 +53,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			return cond == "ort" && ortErr == nil || cond == "bf16" && halfErr == nil || cond == "cuda" && cudaErr == nil, nil
+			return cond == "ort" && ortErr == nil || cond == "bf16" && halfErr == nil || cond == "cuda" && cudaErr == nil ||
+				cond == "driver" && !errors.Is(driverErr, driver.ErrNotBuilt), nil
 		},
 	})
 }
