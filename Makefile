@@ -3,7 +3,7 @@
 GO      ?= go
 BIN     := bin/netmend
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-.PHONY: all build deps test check demo bench clean
+.PHONY: all build deps test check demo bench kernels gpu-check clean
 
 all: build
 
@@ -32,6 +32,16 @@ demo: build
 # Training steps against PyTorch's, of every Python given: make bench PYTORCH="/path/to/python /usr/bin/python3"
 bench: build
 	@python3 scripts/bench.py $(foreach p,$(PYTORCH),--pytorch $(p)) $(BENCH)
+
+# The images of the GPU kernels, which are part of the repository, from their sources.
+kernels:
+	@scripts/deps.sh nvrtc
+	@python3 scripts/kernels.py
+
+# The CUDA device on this machine's GPU; out/gpu-check can be copied to another machine and started there (docs/gpu.md).
+gpu-check: deps
+	@scripts/gpu_check.sh build
+	@out/gpu-check/gpu_check.sh run
 
 clean:
 	rm -rf bin out

@@ -1,6 +1,6 @@
 """Measures training steps of the reference networks in PyTorch, for the comparison that `make bench` makes (scripts/bench.py).
 
-    python3 scripts/bench_pytorch.py [--threads 2] [--seconds 3] [--compile] [--bf16] [NETWORK...]
+    python3 scripts/bench_pytorch.py [--threads 2] [--seconds 3] [--compile] [--bf16] [--device cuda] [NETWORK...]
 
 Prints one line of JSON per network: samples per second, seconds per step by the clock and of the processor, the largest resident set so
 far and what it was when PyTorch had been loaded. The networks, optimizers, losses and batches are those of `netmend bench train` (cmd/netmend/bench_train.go, package models); a step
@@ -152,10 +152,12 @@ SETS = {
 def measure(name, args):
     build, optimizer, kind, shapes, batch, rows = SETS[name]
     torch.manual_seed(1)
-    net = build()
+    device = torch.device(args.device)
+    net = build().to(device)
     parameters = sum(p.numel() for p in net.parameters())
     opt = getattr(torch.optim, optimizer)(net.parameters(), lr=1e-3)
     xs = [torch.randint(0, VOCABULARY, (rows, s)) if isinstance(s, int) else torch.rand(rows, *s) for s in shapes]
+    xs = [x.to(device) for x in xs]
     with torch.no_grad():
         width = net(*[x[:2] for x in xs]).shape[1]
     if kind == "binary":
@@ -164,18 +166,21 @@ def measure(name, args):
         y, loss = torch.rand(rows, 2), angle
     else:
         y, loss = torch.randint(0, width, (rows,)), nn.CrossEntropyLoss()
+    y = y.to(device)
     if args.compile:
         net = torch.compile(net)
 
     def epoch():
-        order = torch.randperm(rows)
+        order = torch.randperm(rows, device=device)
         for i in range(0, rows - batch + 1, batch):
             at = order[i : i + batch]
             opt.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.bf16):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=args.bf16):
                 out = net(*[x[at] for x in xs])
             loss(out.float(), y[at]).backward()
             opt.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         return rows // batch
 
     epoch()
@@ -207,6 +212,7 @@ def main():
     p.add_argument("--seconds", type=float, default=3)
     p.add_argument("--compile", action="store_true")
     p.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    p.add_argument("--device", default="cpu", help="cpu or cuda, where the data lies too")
     args = p.parse_args()
     torch.set_num_threads(args.threads)
     for name in args.networks:

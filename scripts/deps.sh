@@ -3,7 +3,9 @@
 # packages, and the ONNX Runtime library, which goes to .deps/onnxruntime/ of this repository.
 # Quick where everything is there. Works as root or with sudo.
 #
-# usage: scripts/deps.sh [system|onnxruntime]       (without an argument: both)
+# The compiler of the GPU kernels, which make kernels alone needs, goes to .deps/nvrtc/.
+#
+# usage: scripts/deps.sh [system|onnxruntime|nvrtc]       (without an argument: system and onnxruntime)
 set -eu
 
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -12,6 +14,11 @@ ort_version=1.30.0
 npm_sha=6e3390d6b783e7be946fad629292799da28d0b42f84856e50d2c1b0383291e75
 wheel_sha_x86_64=fd54b314ea385bcecac69ab431f020ba503e3878dad4ebb645fec5a24b041242
 wheel_sha_aarch64=bac3aee7b40acd805659fd81a2acd6096312d5b0f014c97ddfe75fb4c1644627
+
+# NVRTC and ptxas, for x86-64 (scripts/kernels.py says why this version).
+nvrtc_version=12.0.140
+nvrtc_sha=8e94e991d85c422de4da87bdc7472fdc1364367bd4aace7000b559cd33122071
+nvcc_sha=958d54df87d0c0b7207e7fed403d6eeda0890a01cc44cfeaccf87c7f90e9b165
 
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -87,9 +94,35 @@ onnxruntime() {
     rm -rf "$tmp"
 }
 
+nvrtc() {
+    dir=$root/.deps/nvrtc
+    [ "$(cat "$dir/VERSION" 2>/dev/null)" = $nvrtc_version ] && return
+    [ "$(uname -sm)" = "Linux x86_64" ] || die "the GPU kernels are compiled on Linux on x86-64; what is compiled is part of the repository"
+    have python3 && python3 -m pip --version >/dev/null 2>&1 || apt python3 python3-pip
+    mkdir -p "$root/.deps"
+    tmp=$(mktemp -d "$root/.deps/.fetch.XXXXXX")
+    trap 'rm -rf "$tmp"' EXIT
+    trap 'exit 1' HUP INT TERM
+    for part in nvrtc:$nvrtc_sha nvcc:$nvcc_sha; do
+        package=nvidia-cuda-${part%%:*}-cu12
+        say "fetching $package $nvrtc_version with pip"
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --platform manylinux1_x86_64 \
+            --dest "$tmp" "$package==$nvrtc_version" >&2 || die "$package could not be fetched with pip"
+        wheel=$tmp/nvidia_cuda_${part%%:*}_cu12-$nvrtc_version-py3-none-manylinux1_x86_64.whl
+        check "$wheel" "${part#*:}"
+        python3 -m zipfile -e "$wheel" "$tmp/files"
+    done
+    chmod +x "$tmp/files/nvidia/cuda_nvcc/bin/ptxas"
+    printf '%s\n' $nvrtc_version >"$tmp/files/VERSION"
+    rm -rf "$dir"
+    mv "$tmp/files" "$dir"
+    rm -rf "$tmp"
+}
+
 case ${1:-all} in
 system) system_packages ;;
 onnxruntime) onnxruntime ;;
+nvrtc) nvrtc ;;
 all) system_packages && onnxruntime ;;
-*) die "unknown part $1; there are system and onnxruntime" ;;
+*) die "unknown part $1; there are system, onnxruntime and nvrtc" ;;
 esac

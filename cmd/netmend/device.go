@@ -2,40 +2,57 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
+	"netmend/cuda"
+	"netmend/cuda/driver"
+	"netmend/cuda/kernels"
 	"netmend/engine"
 	"netmend/engine/cpu"
 	"netmend/engine/reference"
 )
 
-var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: auto, cpu or reference"}
+var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU)"}
 
-var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32", Usage: "`NAME`: float32, or bf16, which rounds the factors of matrix products and convolutions"}
+var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
+	Usage: "`NAME`: float32, or bf16 (cpu, cuda) and tf32 (cuda), which round the factors of matrix products and convolutions"}
 
 // trainingDevice opens the device that --device and --precision name, with so many threads per training (0: one per core). A precision that
 // it does not have is refused.
 func trainingDevice(c *cli.Context, threads int) (engine.Device, error) {
 	name, precision := c.String("device"), c.String("precision")
+	index, gpu := gpuIndex(name)
+	has := slices.Contains(cpu.Precisions, precision)
 	switch {
-	case !slices.Contains(cpu.Precisions, precision):
-		return nil, usage("--precision %q is not known: one of %v", precision, cpu.Precisions)
+	case !has && !slices.Contains(cuda.Precisions, precision):
+		return nil, usage("--precision %q is not known: one of %v", precision, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cpu.Precisions, cuda.Precisions)))))
+	case gpu:
+		return openGPU(cuda.Options{Index: index, Precision: precision})
 	case precision == "float32":
 		return openDeviceWith(name, cpu.Options{Threads: threads})
+	case !has:
+		return nil, usage("--precision %s needs --device cuda", precision)
 	case name != "auto" && name != "cpu":
-		return nil, usage("--precision %s needs --device cpu", precision)
+		return nil, usage("--precision %s needs --device cpu or cuda", precision)
 	}
 	return cpu.New(cpu.Options{Threads: threads, Precision: precision})
 }
 
-// openDevice opens a device by name. auto is the fastest that this build and machine have; whoever uses it shows the device's own name.
+// openDevice opens a device by name. auto is the processor: cuda has to be asked for as long as it was not seen to work on a GPU (docs/gpu.md).
+// Whoever uses a device shows its own name.
 func openDevice(name string) (engine.Device, error) { return openDeviceWith(name, cpu.Options{}) }
 
 // openDeviceWith is openDevice with options for the cpu device.
 func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
+	if index, ok := gpuIndex(name); ok {
+		return openGPU(cuda.Options{Index: index})
+	}
 	switch name {
 	case "reference":
 		return reference.New(), nil
@@ -51,7 +68,25 @@ func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 		}
 		return reference.New(), nil
 	}
-	return nil, usage("--device %q is not known: auto, cpu or reference", name)
+	return nil, usage("--device %q is not known: auto, cpu, reference, cuda or cuda:N", name)
+}
+
+func openGPU(o cuda.Options) (engine.Device, error) {
+	dev, err := cuda.New(o)
+	if err != nil {
+		return nil, hinted(err, "netmend devices lists what can train here; --device cpu needs no GPU")
+	}
+	return dev, nil
+}
+
+// gpuIndex reads "cuda", the first GPU, and "cuda:N".
+func gpuIndex(name string) (int, bool) {
+	number, ok := strings.CutPrefix(name, "cuda:")
+	if !ok {
+		return 0, name == "cuda"
+	}
+	n, err := strconv.ParseUint(number, 10, 16)
+	return int(n), err == nil
 }
 
 func devicesCommand() *cli.Command {
@@ -69,6 +104,31 @@ func devicesCommand() *cli.Command {
 			fmt.Fprintf(w, "%s\t%s\n", name, dev.Name())
 			dev.Close()
 		}
+		listGPUs(w)
 		return w.Flush()
 	}}
+}
+
+// listGPUs writes a line for every GPU, or one that says why there is none.
+func listGPUs(w io.Writer) {
+	var infos []driver.Info
+	drv, err := driver.Open()
+	if err == nil {
+		infos, err = drv.Devices()
+	}
+	if err != nil {
+		fmt.Fprintf(w, "cuda\tnot here: %v\n", err)
+		return
+	}
+	for _, i := range infos {
+		state := ""
+		if free, err := drv.FreeMemory(i.Index); err != nil {
+			state = fmt.Sprintf("not usable: %v", err)
+		} else if _, err := kernels.Target(i.Compute); err != nil {
+			state = fmt.Sprintf("not usable: %v", err)
+		} else {
+			state = fmt.Sprintf("%.1f GiB free", float64(free)/(1<<30))
+		}
+		fmt.Fprintf(w, "cuda:%d\t%v, %s\n", i.Index, i, state)
+	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 
+	"netmend/cuda"
+	"netmend/cuda/emulator"
 	"netmend/train/goldentest"
 )
 
@@ -16,5 +18,18 @@ func TestTheCPUDeviceFollowsTheFrameworks(t *testing.T) {
 	defer dev.Close()
 	for _, framework := range []string{"pytorch", "keras"} {
 		goldentest.Run(t, dev, "../..", framework, 1)
+	}
+}
+
+// So do the kernels for GPUs, run by the emulator, which has time for one recording of 18.
+func TestTheCUDAKernelsFollowTheFrameworks(t *testing.T) {
+	emulator.Use(t, "")
+	dev, err := cuda.New(cuda.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	for _, framework := range []string{"pytorch", "keras"} {
+		goldentest.Run(t, dev, "../..", framework, 18)
 	}
 }

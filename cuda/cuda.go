@@ -1,0 +1,21 @@
+// Package cuda is the engine's device on NVIDIA GPUs.
+//
+// A function of a program becomes a fixed list of kernel launches over memory that is laid out once: state, data and constants for the life of the
+// executable, temporaries in an arena by the time they live. Nothing in the list depends on the step: its rows of the data set and its
+// feeds are uploaded for many steps at once, and the kernels find their part by a counter in device memory, which the last kernel of a step advances.
+// So a step is captured once as a graph and replayed, and the host looks in between only as often as it must to be able to stop.
+//
+// The kernels are in cuda/kernels, the way to the driver in cuda/driver, and cuda/emulator runs both on a machine without a GPU, for tests.
+// Elements are float32 and int32, row-major, images as (N, C, y, x). Sums run in an order that depends on shapes and on the GPU's number of
+// multiprocessors alone; there are no atomic additions of floats.
+package cuda
+
+// Options say how a device is made.
+type Options struct {
+	Index       int    // of the GPU, in the driver's order
+	MemoryLimit int64  // bytes that one executable may take; 0: what is free on the GPU
+	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
+}
+
+// Precisions are the values of Options.Precision.
+var Precisions = []string{"float32"}

@@ -1,0 +1,11 @@
+//go:build linux && cgo
+
+package cuda
+
+import "netmend/engine"
+
+// Direct makes what is compiled from now on launch every step anew instead of replaying a graph.
+func Direct(d engine.Device) { d.(*device).direct = true }
+
+// Launches lists the kernels of a step of function i.
+func Launches(e engine.Executable, i int) []string { return e.(*executable).funcs[i].kernels }

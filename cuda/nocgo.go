@@ -1,0 +1,14 @@
+//go:build !(linux && cgo)
+
+package cuda
+
+import (
+	"netmend/cuda/driver"
+	"netmend/engine"
+)
+
+// New fails: this build has no way to the driver.
+func New(Options) (engine.Device, error) {
+	_, err := driver.Open()
+	return nil, err
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Checks netmend's CUDA device on a machine with an NVIDIA GPU: everything that the emulator cannot show (docs/gpu.md).
+#
+# usage: scripts/gpu_check.sh build [DIR]   here, with Go: makes a folder (out/gpu-check) to be copied to the machine with the GPU
+#        DIR/gpu_check.sh run               there, without Go: runs it, and ends with a table
+#
+# run takes some minutes and needs the driver (CUDA 12.0 or newer), glibc and bash, nothing else; where python3 has PyTorch with CUDA, its speed stands
+# beside ours. It writes logs to DIR/logs and fails where a check fails. Without a GPU it says so, runs what needs none, and succeeds.
+# NETMEND_BENCH names the networks of the speed table, NETMEND_BENCH_TIME the time for each.
+set -euo pipefail
+
+build() {
+    local root out
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    out=${1:-$root/out/gpu-check}
+    cd "$root"
+    rm -rf "$out"
+    mkdir -p "$out/bin" "$out/lib" "$out/tests/cuda" "$out/tests/driver/testdata"
+    go build -trimpath -ldflags "-X main.version=$(git describe --tags --always --dirty 2>/dev/null)" -o "$out/bin/netmend" ./cmd/netmend
+    go test -trimpath -c -o "$out/bin/cuda.test" ./cuda
+    go test -trimpath -c -o "$out/bin/driver.test" ./cuda/driver
+    cp cuda/driver/testdata/* "$out/tests/driver/testdata/"
+    # Debian's libraries that the binary is linked with; glibc is the other machine's own.
+    ldd "$out/bin/netmend" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libdl|libpthread|ld-linux)/ { print $3 }' | xargs -I{} cp -L {} "$out/lib/"
+    [ ! -e .deps/onnxruntime/libonnxruntime.so.1 ] || cp .deps/onnxruntime/libonnxruntime.so.1 "$out/lib/"
+    cp -r testdata/demo testdata/optdigits "$out/"
+    cp scripts/bench_pytorch.py scripts/gpu_check.sh "$out/"
+    echo "gpu-check: $out; copy it to the machine with the GPU and start gpu_check.sh run there"
+}
+
+names=() results=() failed=0
+
+# step NAME COMMAND... runs a check, keeps its output in logs/NAME, and notes how it went.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    printf 'gpu-check: %s…\n' "$name"
+    names+=("$name")
+    if "$@" >"logs/$name" 2>&1; then
+        results+=("passed, $((SECONDS - start)) s")
+    else
+        results+=("FAILED, see logs/$name")
+        failed=1
+        tail -n 20 "logs/$name"
+    fi
+}
+
+in_folder() { (cd "$1" && shift && "$@"); }
+
+# twice trains the same thing twice: the same seed must give the same bits.
+twice() {
+    local i
+    for i in 1 2; do
+        netmend train demo/model.onnx --recipe demo/recipe.yaml --data optdigits --device "$1" --seed 3 --out "logs/trained$i.onnx"
+    done
+    cmp logs/trained1.onnx logs/trained2.onnx
+}
+
+repairs() {
+    netmend repair demo/model.onnx --recipe demo/recipe.yaml --data optdigits --technique guided --budget 20x --seed 1 --device "$1" --out "logs/repair-$1"
+}
+
+bench() { # device
+    # shellcheck disable=SC2086  # a list of networks
+    netmend bench train --device "$1" --time "${NETMEND_BENCH_TIME:-3s}" --json ${NETMEND_BENCH:-}
+}
+
+has_torch() { command -v python3 >/dev/null && python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; }
+
+pytorch() {
+    # shellcheck disable=SC2086
+    python3 bench_pytorch.py --device cuda ${NETMEND_BENCH:-}
+}
+
+# speeds FILE: lines "network samples-per-second" of a log of bench or torch.
+speeds() {
+    [ ! -e "$1" ] || tr ',' '\n' <"$1" | awk -F'"' '$2 == "network" { n = $4 } $2 == "samples_per_second" { sub(/.*: */, ""); print n, $0 + 0 }'
+}
+
+table() {
+    local i
+    printf '\n%-16s %s\n' check result
+    for i in "${!names[@]}"; do printf '%-16s %s\n' "${names[i]}" "${results[i]}"; done
+    [ -e logs/speed-cuda ] || return 0
+    printf '\n%-12s %14s %14s %14s   samples per second\n' network cuda cpu PyTorch
+    speeds logs/speed-cuda | while read -r network speed; do
+        printf '%-12s %14.0f %14s %14s\n' "$network" "$speed" "$(speeds logs/speed-cpu | awk -v n="$network" '$1 == n { printf "%.0f", $2 }')" \
+            "$(speeds logs/speed-pytorch | awk -v n="$network" '$1 == n { printf "%.0f", $2 }')"
+    done
+}
+
+run() {
+    cd "$(dirname "${BASH_SOURCE[0]}")"
+    [ -x bin/netmend ] || { echo "gpu-check: there is no bin/netmend beside this script; scripts/gpu_check.sh build makes the folder" >&2; exit 1; }
+    export PATH=$PWD/bin:$PATH LD_LIBRARY_PATH=$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    [ ! -e lib/libonnxruntime.so.1 ] || export NETMEND_ORT=$PWD/lib/libonnxruntime.so.1
+    rm -rf logs
+    mkdir -p logs
+    netmend devices | tee logs/devices
+    if grep -q '^cuda:0 ' logs/devices; then
+        step driver in_folder tests/driver driver.test -test.v -driver.gpu
+        step device in_folder tests/cuda cuda.test -test.v -cuda.gpu
+        step repeatability twice cuda
+        step repair repairs cuda
+        step speed-cuda bench cuda
+        step speed-cpu bench cpu
+        if has_torch; then step speed-pytorch pytorch; fi
+    else
+        echo "gpu-check: there is no GPU here that can be used; what needs one is left out, and nothing of this says anything about a GPU"
+        step driver in_folder tests/driver driver.test -test.v
+        step device in_folder tests/cuda cuda.test -test.v -test.short -test.run 'TestDevice$'
+        step repeatability twice cpu
+    fi
+    table
+    exit $failed
+}
+
+case ${1:-} in
+build) build "${2:-}" ;;
+run) run ;;
+*) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
