@@ -53,6 +53,31 @@ func TestDeviceInReverse(t *testing.T) {
 	devicetest.Run(t, open(t, cuda.Options{}, "reverse=1"))
 }
 
+// TestTensorCores: what the precisions round, and no more. The units are those of 10 and of 7 bits of mantissa.
+func TestTensorCores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	for _, p := range []struct {
+		name string
+		unit float64
+	}{{"tf32", 1.0 / (1 << 11)}, {"bf16", 1.0 / (1 << 8)}} {
+		t.Run(p.name, func(t *testing.T) {
+			dev := open(t, cuda.Options{Precision: p.name}, "compute=80")
+			if !strings.HasSuffix(dev.Name(), ", "+p.name+")") {
+				t.Errorf("name is %q", dev.Name())
+			}
+			devicetest.RunRounded(t, dev, p.unit)
+		})
+	}
+	if !*gpu {
+		emulator.Use(t, "compute=75")
+		if _, err := cuda.New(cuda.Options{Precision: "bf16"}); err == nil || !strings.Contains(err.Error(), "use float32") {
+			t.Errorf("without such tensor cores: error %v", err)
+		}
+	}
+}
+
 func TestName(t *testing.T) {
 	if name := open(t, cuda.Options{}, "").Name(); !strings.HasPrefix(name, "cuda:0 (") || !strings.Contains(name, ", driver ") {
 		t.Errorf("name is %q", name)
@@ -207,7 +232,9 @@ func TestLaunches(t *testing.T) {
 	}
 }
 
-const mostLaunches = 40
+// mostLaunches is what the network takes: one for every product, convolution, softmax, ArgMax and statistic, four for chains and the loss, and three for the
+// beginning, the optimizer and the end.
+const mostLaunches = 18
 
 // TestOutOfMemory: an allocation that fails is engine.ErrMemory, and leaves nothing behind.
 func TestOutOfMemory(t *testing.T) {

@@ -29,7 +29,12 @@ func (c *compiler) reduce() {
 			keptShape, keptStride = append(keptShape, shape[i]), append(keptStride, s)
 		}
 	}
-	c.fold(foldCode[op.Fn], c.in(op.In[0]), c.out(op.Out[0]), merge(keptShape, keptStride), merge(goneShape, goneStride))
+	x, y, kept, gone := c.in(op.In[0]), c.out(op.Out[0]), merge(keptShape, keptStride), merge(goneShape, goneStride)
+	if rows, columns := engine.Len(gone.shape), y.n; op.Fn == engine.Sum && len(kept.shape) == 1 && kept.stride[0][0] == 1 && len(gone.shape) == 1 &&
+		gone.stride[0][0] == columns && c.byTheWay(x, y, rows, columns) {
+		return
+	}
+	c.fold(foldCode[op.Fn], x, y, kept, gone)
 }
 
 // sumRows sums the columns of a matrix.
