@@ -112,8 +112,8 @@ func (c *compiler) argMax() {
 }
 
 type softmaxParams struct {
-	x, y, out                         driver.Pointer
-	outer, length, inner, log, lanes_ int32
+	x, y, out                        driver.Pointer
+	outer, length, inner, log, lanes int32
 }
 
 func (c *compiler) softmax() {
@@ -126,18 +126,18 @@ func (c *compiler) softmaxGrad() {
 
 func (c *compiler) softmaxOn(kernel string, x, y, out *buffer, log bool) {
 	outer, length, inner := lanes(c.shape(c.op.In[0]), c.op.Axes[0])
-	p := softmaxParams{outer: int32(outer), length: int32(length), inner: int32(inner), lanes_: 1}
+	p := softmaxParams{outer: int32(outer), length: int32(length), inner: int32(inner), lanes: 1}
 	if log {
 		p.log = 1
 	}
 	switch {
 	case inner > 1 || length <= 4:
 	case length <= 2048:
-		p.lanes_ = 32
+		p.lanes = 32
 	default:
-		p.lanes_ = threads
+		p.lanes = threads
 	}
-	c.add(&step{kernel: kernel, grid: line(ceilDiv(outer*inner*int(p.lanes_), threads)), block: line(threads), reads: there(x, y), writes: list(out),
+	c.add(&step{kernel: kernel, grid: line(ceilDiv(outer*inner*int(p.lanes), threads)), block: line(threads), reads: there(x, y), writes: list(out),
 		params: func() []any {
 			p.x, p.y, p.out = x.at, addr(y), out.at
 			return []any{p}
