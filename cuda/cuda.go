@@ -17,5 +17,6 @@ type Options struct {
 	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
 }
 
-// Precisions are the values of Options.Precision.
-var Precisions = []string{"float32"}
+// Precisions are the values of Options.Precision. tf32 rounds the factors to 10 bits of mantissa and bf16 to 7, for tensor cores; sums, and everything but
+// matrix products and convolutions, stay float32. They need compute capability 8.0 to 9.x.
+var Precisions = []string{"float32", "tf32", "bf16"}

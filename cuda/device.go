@@ -9,18 +9,20 @@ import (
 	"sync"
 
 	"netmend/cuda/driver"
+	"netmend/cuda/kernels"
 	"netmend/engine"
 )
 
 type device struct {
-	limit   int64
-	name    string
-	info    driver.Info
-	context *driver.Context
-	modules []*driver.Module
-	kernels map[string]*driver.Function
-	closing sync.Once
-	direct  bool // launch every step anew instead of replaying a graph, for tests
+	limit     int64
+	precision string // "": float32
+	name      string
+	info      driver.Info
+	context   *driver.Context
+	modules   []*driver.Module
+	kernels   map[string]*driver.Function
+	closing   sync.Once
+	direct    bool // launch every step anew instead of replaying a graph, for tests
 }
 
 // New makes the device. It fails where there is no GPU that can be used; the error says why.
@@ -41,6 +43,15 @@ func New(o Options) (engine.Device, error) {
 	}
 	d := &device{limit: o.MemoryLimit, info: gpu.Info, kernels: make(map[string]*driver.Function)}
 	d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v)", o.Index, gpu.Name, gpu.Compute[0], gpu.Compute[1], gpu.Driver)
+	if o.Precision != "float32" {
+		d.precision = o.Precision
+	}
+	if d.precision != "" {
+		d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v, %s)", o.Index, gpu.Name, gpu.Compute[0], gpu.Compute[1], gpu.Driver, o.Precision)
+		if target, err := kernels.Target(gpu.Compute); err != nil || target == "ptx" {
+			return nil, fmt.Errorf("%s: netmend has no %s kernels for compute capability %d.%d; use float32", d.name, o.Precision, gpu.Compute[0], gpu.Compute[1])
+		}
+	}
 	if gpu.Prohibited {
 		return nil, fmt.Errorf("%s: its compute mode allows no program; nvidia-smi --compute-mode=0 changes that", d.name)
 	}

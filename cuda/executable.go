@@ -32,7 +32,6 @@ type function struct {
 	capacity          int               // steps that are uploaded at once
 	position, outputs *buffer           // nm_position with the records behind it; records of outputs
 	kernels           []string          // of a step, in order
-	debug             []string
 	launches          driver.Batch
 	graph             *driver.Graph
 	pace              time.Duration // that a step took, of the last steps; 0 before the first
@@ -69,16 +68,6 @@ func (e *executable) list(fn *function, steps []*step) error {
 			return fmt.Errorf("cuda: %s: %w", s.what, err)
 		}
 		fn.kernels = append(fn.kernels, s.kernel)
-		text := fmt.Sprint(s.kernel, " ", s.grid, " ", s.what)
-		if s.chain != nil {
-			for _, c := range s.chain.code {
-				text += fmt.Sprint(" | ", c.f, c.from, c.result.n, " st", c.store)
-			}
-		}
-		if s.product != nil {
-			text += fmt.Sprint(" epi ", s.product.f)
-		}
-		fn.debug = append(fn.debug, text)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"slices"
 	"unsafe"
 
 	"netmend/engine"
@@ -50,6 +49,3 @@ func (c *compiler) writtenLater(b *buffer, end int) bool {
 	}
 	return false
 }
-
-// isOutput says that the host reads a tensor.
-func (c *compiler) isOutput(id engine.TensorID) bool { return slices.Contains(c.f.Outputs, id) }

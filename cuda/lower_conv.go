@@ -95,7 +95,7 @@ func (v *convolution) depthwise() bool { return v.cig == 1 && v.w.groups > 1 }
 func (c *compiler) tiledConv(kernel string, v *convolution, m, n, k int, even bool, fusable bool) {
 	t := c.tiled(m, n, k, int(v.w.groups))
 	ends := &product{result: v.y, bias: v.bias}
-	s := c.add(&step{kernel: fmt.Sprintf("%s_%d", kernel, t.tile), grid: t.grid, block: line(threads), reads: there(v.x, v.kernel, v.dy, v.bias),
+	s := c.add(&step{kernel: fmt.Sprintf("%s_%s", kernel, t.name), grid: t.grid, block: line(threads), reads: there(v.x, v.kernel, v.dy, v.bias),
 		writes: there(v.y, v.db, t.partial)})
 	if fusable {
 		s.product = ends

@@ -8,13 +8,13 @@ import (
 )
 
 type normParams struct {
-	x, dy, scale, bias, mean, variance driver.Pointer
-	meanOut, varianceOut               driver.Pointer
-	factor, slope, shift               driver.Pointer
-	partial, counters                  driver.Pointer
-	n, channels, plane                 int32
-	byPlane                            divisor
-	epsilon                            float32
+	x, dy, scale, mean, variance driver.Pointer
+	meanOut, varianceOut         driver.Pointer
+	factor, slope, shift         driver.Pointer
+	partial, counters            driver.Pointer
+	n, channels, plane           int32
+	byPlane                      divisor
+	epsilon                      float32
 }
 
 // statistics appends the launch that makes sums for every channel of x; set gives its inputs and outputs to the parameters.

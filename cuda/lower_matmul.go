@@ -17,6 +17,16 @@ type product struct {
 	r           *buffer
 	f           code // codeCopy: none
 	alpha, beta float32
+	sums        *sums // of a matrix product
+}
+
+// sums are the sums of the columns of a product's second factor, which the product may make by the way: they are a row of ones times it.
+type sums struct {
+	of                   *buffer
+	rows, columns, extra int     // extra blocks of tiles that it takes
+	result               *buffer // nil: nobody asked
+	tiles                divisor // with the extra blocks
+	grid                 driver.Dim
 }
 
 type epilogueParams struct {
@@ -62,14 +72,37 @@ func (c *compiler) intoEpilogue(i *instruction, in []operand) bool {
 }
 
 // tiling is how a product is cut: square tiles of so many rows, and the terms of a sum over so many blocks.
-type tiling struct{ tile, splits, terms int }
+type tiling struct {
+	tile, splits, terms int
+	name                string // of the kernels' variant
+}
 
-// tiles lists the kernels' tiles: their size, the terms that they take at once, the blocks of them that a multiprocessor holds, and the share of the
-// peak rate that they reach when it is full. The last two are estimates from registers and from loads per multiplication.
-var tiles = []struct {
-	size, k, resident int
-	share             float64
-}{{128, 8, 2, 0.75}, {64, 16, 4, 0.5}, {32, 32, 6, 0.25}}
+type tileKind struct {
+	size, k int
+	share   float64
+}
+
+// tiles lists the kernels' tiles: their size, the terms that they take at once, and the share of the peak rate that they reach on a full device, which is
+// an estimate from loads per multiplication.
+var tiles = []tileKind{{128, 8, 0.75}, {64, 16, 0.5}, {32, 32, 0.25}}
+
+// tensorTiles, of which convolutions have the second, are those of the products on tensor cores; their share is of several times the rate, of float32.
+var tensorTiles = []tileKind{{128, 16, 4}, {64, 32, 2}}
+
+// onTensorCores lists the tiles of the kernels that round the factors of a product of that size; none where it stays in float32: a small product, which
+// rounding would cost more than it saves, all of a recurrent layer, and that of two transposed matrices, which training does not need.
+func (c *compiler) onTensorCores(m, n, k int) []tileKind {
+	switch {
+	case c.dev.precision == "" || m*n*k <= leastRounded || c.op.Kind == engine.RecurrentGrad || c.op.TransA && c.op.TransB:
+		return nil
+	case c.op.Kind == engine.MatMul:
+		return tensorTiles
+	}
+	return tensorTiles[1:]
+}
+
+// leastRounded is the number of multiply-adds up to which a product stays in float32, as on the CPU.
+const leastRounded = 1 << 14
 
 // cut chooses the tiling of so many products (m × k)·(k × n). The measure is the time of the busiest multiprocessor in multiply-adds; a split costs what its
 // sums cost to write and read again.
@@ -83,6 +116,10 @@ func (c *compiler) cut(m, n, k, products int) tiling {
 	)
 	sms := c.dev.info.Multiprocessors
 	best, cost := tiling{}, 0.0
+	tiles, suffix := tiles, ""
+	if t := c.onTensorCores(m, n, k); t != nil {
+		tiles, suffix = t, "_"+c.dev.precision
+	}
 	for _, t := range tiles {
 		blocks := ceilDiv(m, t.size) * ceilDiv(n, t.size) * products
 		for splits := 1; splits <= most; splits *= 2 {
@@ -99,7 +136,7 @@ func (c *compiler) cut(m, n, k, products int) tiling {
 				busy += perWord * float64(t.size*t.size) * float64(splits) * 2 * float64(ceilDiv(blocks, sms))
 			}
 			if busy += fixed; best.tile == 0 || busy < cost {
-				best, cost = tiling{t.size, splits, terms}, busy
+				best, cost = tiling{t.size, splits, terms, fmt.Sprint(t.size, suffix)}, busy
 			}
 		}
 	}
@@ -132,7 +169,7 @@ func (t *tiled) params(c *compiler) splitParams {
 }
 
 type productParams struct {
-	a, b, c       driver.Pointer
+	a, b, c, sums driver.Pointer
 	offsets       driver.Pointer
 	m, n, k       int32
 	stack         int32
@@ -188,16 +225,43 @@ func (c *compiler) multiply(a, b matrix, bias, y *buffer, start, m, n, k, ldc in
 		})
 	}
 	ends := &product{result: y, bias: bias}
-	s := c.add(&step{kernel: fmt.Sprintf("matmul_%s%s_%d", letter(a.turned), letter(b.turned), t.tile), grid: t.grid, block: line(threads),
+	s := c.add(&step{kernel: fmt.Sprintf("matmul_%s%s_%s", letter(a.turned), letter(b.turned), t.name), grid: t.grid, block: line(threads),
 		reads: there(a.b, b.b, bias), writes: there(y, t.partial)})
 	if start == 0 && y.n == stack*m*n {
 		s.product = ends
 	}
+	if t.splits == 1 && stack == 1 && c.onTensorCores(m, n, k) == nil && b.start == 0 && b.stride == n && !b.turned {
+		columns := ceilDiv(n, t.tile)
+		ends.sums = &sums{of: b.b, rows: k, columns: n, extra: (ceilDiv(m+1, t.tile) - ceilDiv(m, t.tile)) * columns}
+		ends.sums.tiles, ends.sums.grid = divideBy(ceilDiv(m+1, t.tile)*columns), line(ceilDiv(m+1, t.tile)*columns)
+	}
 	s.params = func() []any {
+		if x := ends.sums; x != nil && x.result != nil {
+			p.sums, p.tiles = x.result.at, x.tiles
+		}
 		p.a, p.b, p.c = a.b.at+driver.Pointer(4*a.start), b.b.at+driver.Pointer(4*b.start), ends.result.at+driver.Pointer(4*start)
 		p.offsets, p.epilogue, p.splits = addr(offsets), ends.epilogue(), t.params(c)
 		return []any{p}
 	}
+}
+
+// byTheWay makes a product that has x as its second factor give the sums of x's columns too, if that is for less than a launch: it needs no more tiles, or
+// multiprocessors are idle.
+func (c *compiler) byTheWay(x, y *buffer, rows, columns int) bool {
+	for _, s := range c.steps[c.barrier:] {
+		if s.product == nil || s.product.sums == nil {
+			continue
+		}
+		p := s.product.sums
+		if p.of != x || p.rows != rows || p.columns != columns || p.result != nil || s.grid.X+p.extra > max(s.grid.X, c.dev.info.Multiprocessors) {
+			continue
+		}
+		p.result, s.grid = y, p.grid
+		s.writes = append(s.writes, y)
+		c.maker[y] = s
+		return true
+	}
+	return false
 }
 
 func (c *compiler) matMul() {

@@ -41,7 +41,7 @@ func sharedOfRecurrence(sequences, hidden, gates int) int {
 }
 
 // sequences appends the launch that runs through all steps.
-func (c *compiler) sequences(kernel string, p *recurrenceParams, reads, writes, inPlace []*buffer, set func()) {
+func (c *compiler) sequences(kernel string, p *recurrenceParams, reads, writes []*buffer, set func()) {
 	if p.batch == 0 {
 		return
 	}
@@ -74,7 +74,7 @@ func (c *compiler) recurrent() {
 	y, lastH, lastC := c.out(t.Y), c.out(t.LastH), c.out(t.LastC)
 	turned := c.scratch(r.n)
 	c.turn(r, turned, int(p.gates*p.hidden), int(p.hidden), 1)
-	c.sequences("recurrent", &p, there(x, turned, bias, h0, c0, peep, lens), there(y, lastH, lastC, gates, extra), nil, func() {
+	c.sequences("recurrent", &p, there(x, turned, bias, h0, c0, peep, lens), there(y, lastH, lastC, gates, extra), func() {
 		p.x, p.turned, p.bias, p.h0, p.c0, p.peepholes, p.lens = x.at, turned.at, addr(bias), h0.at, addr(c0), addr(peep), addr(lens)
 		p.y, p.lastH, p.lastC, p.kept, p.extra = y.at, lastH.at, addr(lastC), addr(gates), addr(extra)
 	})
@@ -100,7 +100,7 @@ func (c *compiler) recurrentGrad() {
 		p.dx, p.dh0, p.dc0 = dx.at, dh0.at, addr(dc0)
 	}
 	reads := there(dy, dLastH, dLastC, r, h0, c0, peep, lens, y, gates, extra)
-	c.sequences("recurrent_grad", &p, slices.Clone(reads), there(dx, dh0, dc0, before, behind), nil, set)
+	c.sequences("recurrent_grad", &p, slices.Clone(reads), there(dx, dh0, dc0, before, behind), set)
 	// dR is a product of what went into the gates with what R was multiplied by, over all steps and sequences.
 	hidden, width, terms := int(p.hidden), int(p.gates*p.hidden), int(p.steps*p.batch)
 	d := func(b *buffer, start, stride int) matrix {

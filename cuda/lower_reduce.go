@@ -29,7 +29,12 @@ func (c *compiler) reduce() {
 			keptShape, keptStride = append(keptShape, shape[i]), append(keptStride, s)
 		}
 	}
-	c.fold(foldCode[op.Fn], c.in(op.In[0]), c.out(op.Out[0]), merge(keptShape, keptStride), merge(goneShape, goneStride))
+	x, y, kept, gone := c.in(op.In[0]), c.out(op.Out[0]), merge(keptShape, keptStride), merge(goneShape, goneStride)
+	if rows, columns := engine.Len(gone.shape), y.n; op.Fn == engine.Sum && len(kept.shape) == 1 && kept.stride[0][0] == 1 && len(gone.shape) == 1 &&
+		gone.stride[0][0] == columns && c.byTheWay(x, y, rows, columns) {
+		return
+	}
+	c.fold(foldCode[op.Fn], x, y, kept, gone)
 }
 
 // sumRows sums the columns of a matrix.
@@ -107,8 +112,8 @@ func (c *compiler) argMax() {
 }
 
 type softmaxParams struct {
-	x, y, out                         driver.Pointer
-	outer, length, inner, log, lanes_ int32
+	x, y, out                        driver.Pointer
+	outer, length, inner, log, lanes int32
 }
 
 func (c *compiler) softmax() {
@@ -121,18 +126,18 @@ func (c *compiler) softmaxGrad() {
 
 func (c *compiler) softmaxOn(kernel string, x, y, out *buffer, log bool) {
 	outer, length, inner := lanes(c.shape(c.op.In[0]), c.op.Axes[0])
-	p := softmaxParams{outer: int32(outer), length: int32(length), inner: int32(inner), lanes_: 1}
+	p := softmaxParams{outer: int32(outer), length: int32(length), inner: int32(inner), lanes: 1}
 	if log {
 		p.log = 1
 	}
 	switch {
 	case inner > 1 || length <= 4:
 	case length <= 2048:
-		p.lanes_ = 32
+		p.lanes = 32
 	default:
-		p.lanes_ = threads
+		p.lanes = threads
 	}
-	c.add(&step{kernel: kernel, grid: line(ceilDiv(outer*inner*int(p.lanes_), threads)), block: line(threads), reads: there(x, y), writes: list(out),
+	c.add(&step{kernel: kernel, grid: line(ceilDiv(outer*inner*int(p.lanes), threads)), block: line(threads), reads: there(x, y), writes: list(out),
 		params: func() []any {
 			p.x, p.y, p.out = x.at, addr(y), out.at
 			return []any{p}

@@ -1,50 +1,6 @@
-// MatMul: all transpositions, stacks of matrices with broadcasting, bias and an elementwise function behind it.
-#include "gemm.cuh"
+// Matrix products in float32.
+#include "matmul.cuh"
 
-struct nm_product {
-    const float *a, *b;
-    float *c;
-    const int64_t *offsets;  // of the matrices of a stack: of a, then of b; null where there is one
-    int32_t m, n, k, stack;
-    int32_t lda, ldb, ldc;
-    int32_t even;  // bits 0, 1, 2: a, b, c lie at multiples of four elements
-    nm_divisor tiles_n, tiles;  // tiles of a row of tiles, and of a matrix
-    nm_epilogue epilogue;
-    nm_splits splits;
-};
-
-template <class T> struct nm_product_store {
-    const nm_product &p;
-    int64_t first;
-    int m0, n0;
-    template <int G> __device__ __forceinline__ void store(int i, int l, const float *sum) const {
-        int row = m0 + i, column = n0 + l;
-        if (row >= p.m || column >= p.n) return;
-        const float *bias = p.epilogue.bias != nullptr ? p.epilogue.bias + column : nullptr;
-        nm_store<G>(p.c, p.epilogue, sum, first + (int64_t)row * p.ldc + column, p.n - column, (p.even & 4) != 0, bias, 1);
-    }
-};
-
-template <class T, class A, class B> __device__ __forceinline__ void nm_matmul(const nm_product &p) {
-    uint32_t matrix = nm_div(blockIdx.x, p.tiles), tile = blockIdx.x - matrix * p.tiles.d, row = nm_div(tile, p.tiles_n);
-    int m0 = row * T::M, n0 = (tile - row * p.tiles_n.d) * T::N;
-    int64_t at_a = 0, at_b = 0;
-    if (p.offsets != nullptr) at_a = p.offsets[matrix], at_b = p.offsets[p.stack + matrix];
-    A a;
-    B b;
-    a.begin(p.a + at_a, p.lda, m0, p.m, (p.even & 1) != 0);
-    b.begin(p.b + at_b, p.ldb, n0, p.n, (p.even & 2) != 0);
-    nm_product_store<T> c = {p, (int64_t)matrix * p.m * p.ldc, m0, n0};
-    nm_gemm<T>(a, b, c, p.k, p.splits, blockIdx.x, gridDim.x);
-}
-
-// matmul_xy_tile: x and y say for a and b whether they are (n) as multiplied or (t) transposed. Grid (tiles of all matrices, splits).
-#define NM_MATMUL(M, N, K)                                                                                                                     \
-    NM_KERNEL(matmul_nn_##M, 256, const nm_product p) { nm_matmul<nm_tile<M, N, K>, nm_rows_k<M, K>, nm_rows_r<N, K>>(p); }                    \
-    NM_KERNEL(matmul_nt_##M, 256, const nm_product p) { nm_matmul<nm_tile<M, N, K>, nm_rows_k<M, K>, nm_rows_k<N, K>>(p); }                    \
-    NM_KERNEL(matmul_tn_##M, 256, const nm_product p) { nm_matmul<nm_tile<M, N, K>, nm_rows_r<M, K>, nm_rows_r<N, K>>(p); }                    \
-    NM_KERNEL(matmul_tt_##M, 256, const nm_product p) { nm_matmul<nm_tile<M, N, K>, nm_rows_r<M, K>, nm_rows_k<N, K>>(p); }
-
-NM_MATMUL(128, 128, 8)
-NM_MATMUL(64, 64, 16)
-NM_MATMUL(32, 32, 32)
+NM_MATMUL(128, nm_tile<128, 128, 8>)
+NM_MATMUL(64, nm_tile<64, 64, 16>)
+NM_MATMUL(32, nm_tile<32, 32, 32>)

@@ -5,7 +5,7 @@
 #include "walk.cuh"
 
 struct nm_norm {
-    const float *x, *dy, *scale, *bias, *mean, *variance;
+    const float *x, *dy, *scale, *mean, *variance;
     float *mean_out, *variance_out;      // dscale and dbias in gradients
     float *factor;                       // by channel: scale/sqrt(variance+epsilon)
     float *slope, *shift;                // and, in gradients, what dx = factor*dy + slope*(x-mean) + shift needs besides
