@@ -88,6 +88,18 @@ func SD(x []float64) float64 { return math.Sqrt(Variance(x)) }
 // Median is Quantile 0.5.
 func Median(x []float64) float64 { return Quantile(x, 0.5) }
 
+// HodgesLehmann is the median of the means of all pairs of values, every value with itself included: the shift that the signed-rank test would find
+// none of (Hodges and Lehmann 1963, "Estimates of location based on rank tests", eq. 1.2). NaN for no values. A few that are far off hardly move it.
+func HodgesLehmann(x []float64) float64 {
+	means := make([]float64, 0, len(x)*(len(x)+1)/2)
+	for i, a := range x {
+		for _, b := range x[i:] {
+			means = append(means, a/2+b/2)
+		}
+	}
+	return Median(means)
+}
+
 // Quantile is the q-th quantile, q of 0..1, by linear interpolation at (n-1)q (Hyndman and Fan 1996, type 7; numpy's default). NaN without
 // samples, with a NaN among them, or with q outside 0..1. Infinities count as the extreme values they are.
 func Quantile(x []float64, q float64) float64 {

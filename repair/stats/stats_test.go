@@ -407,3 +407,39 @@ func TestMomentsAgreeWithNumpy(t *testing.T) {
 		t.Error("an empty sample or a bad quantile has a value")
 	}
 }
+
+// Without the estimate, half of the pairs of values have a positive sum and half a negative one; that is what makes the signed-rank test find nothing.
+func TestHodgesLehmann(t *testing.T) {
+	if v := HodgesLehmann(nil); !math.IsNaN(v) {
+		t.Errorf("of nothing: %v", v)
+	}
+	for _, c := range []struct {
+		x    []float64
+		want float64
+	}{{[]float64{3}, 3}, {[]float64{1, 2}, 1.5}, {[]float64{1, 2, 6}, 2.75}, {[]float64{1, 1.1, 0.9, 1.05, 0.95, -30}, 0.975}} {
+		if v := HodgesLehmann(c.x); math.Abs(v-c.want) > 1e-12 {
+			t.Errorf("%v: %v, want %v", c.x, v, c.want)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := 1; n <= 12; n++ {
+		x := make([]float64, n)
+		for i := range x {
+			x[i] = r.NormFloat64()
+		}
+		v, above, below := HodgesLehmann(x), 0, 0
+		for i := range x {
+			for j := i; j < n; j++ {
+				switch d := x[i] + x[j] - 2*v; {
+				case d > 1e-12:
+					above++
+				case d < -1e-12:
+					below++
+				}
+			}
+		}
+		if above != below {
+			t.Errorf("%v: %v has %d means above and %d below", x, v, above, below)
+		}
+	}
+}

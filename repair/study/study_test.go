@@ -315,6 +315,9 @@ func TestRowTest(t *testing.T) {
 		{"a pair: gains 1, 2 and 3 without a group", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}}, 0.11270166537925833}, // t = sqrt(3), 2 degrees
 		{"two pairs with that mean", [][2]runLine{{run(5, 4, 4, 4), run(3, 3, 3, 3)}, {run(5, 4, 6, 8), run(3, 3, 3, 3)}}, 0.11270166537925833},
 		{"a faulty training that diverged beside them", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(inf), run(3, 3, 3, 3)}}, 0.11270166537925833},
+		{"one repaired training of three that failed", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(99, 99, 99, 99)}}, 0.998628255302787},
+		{"of six", [][2]runLine{{run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(3, 3, 3, 3)},
+			{run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(3, 3, 3, 3)}, {run(5, 4, 5, 6), run(99, 99, 99, 99)}}, 0.11270166537925833},
 		{"faulty trainings diverge always", [][2]runLine{{run(inf), run(3, 3, 3, 3)}, {run(inf), run(3, 3, 3, 3)}}, 0},
 		{"both do", [][2]runLine{{run(inf), run(inf)}}, 1},
 	} {
