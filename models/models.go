@@ -134,7 +134,7 @@ func Names() []string {
 	return names
 }
 
-// Build makes a subject network anew.
+// Build makes a subject network anew, one of Names or of LargeNames.
 func Build(name string) (*onnx.Model, error) {
 	for _, n := range networks {
 		if n.name != name {
@@ -144,5 +144,8 @@ func Build(name string) (*onnx.Model, error) {
 		n.build(b)
 		return b.finish(), nil
 	}
-	return nil, fmt.Errorf("models: there is no network %q: one of %v", name, Names())
+	if build, ok := large[name]; ok {
+		return buildReference("network", build), nil
+	}
+	return nil, fmt.Errorf("models: there is no network %q: one of %v or %v", name, Names(), LargeNames())
 }
