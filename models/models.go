@@ -5,6 +5,8 @@
 //
 // Weights are zeros: a recipe names an initializer for every tensor. Names say what a node is and which of its kind, and nothing about what
 // may be wrong with it: "conv1/Conv", "dense2/MatMul", "dense2/activation", weights "dense2/kernel" and "dense2/bias".
+//
+// The subjects of faults of larger networks ([LargeNames]) are reference networks ([Reference]), in the layout of PyTorch's exporter.
 package models
 
 import (

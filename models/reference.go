@@ -16,7 +16,7 @@ var references = map[string]func(g *reference){
 	"mlp":         perceptron,
 	"resnet20":    resnet20(32),
 	"vgg11bn":     vgg11bn(1),
-	"lstm":        lstm(80),
+	"lstm":        lstm(80, 128),
 	"transformer": transformer(200),
 }
 
@@ -243,13 +243,12 @@ func vgg11bn(narrow int64) func(g *reference) {
 	}
 }
 
-// lstm is for texts of length words.
-func lstm(length int64) func(g *reference) {
+// lstm is for texts of length words, embedded in as many dimensions as it has hidden units.
+func lstm(length, hidden int64) func(g *reference) {
 	return func(g *reference) {
-		const width, hidden = 128, 128
-		g.words(length, width)
+		g.words(length, hidden)
 		g.transpose(1, 0, 2)
-		w := []string{g.weight("lstm.weight", 0, 1, 4*hidden, width), g.weight("lstm.recurrent", 0, 1, 4*hidden, hidden), g.weight("lstm.bias", 0, 1, 8*hidden)}
+		w := []string{g.weight("lstm.weight", 0, 1, 4*hidden, hidden), g.weight("lstm.recurrent", 0, 1, 4*hidden, hidden), g.weight("lstm.bias", 0, 1, 8*hidden)}
 		g.node("LSTM", "lstm", w, onnx.Int("hidden_size", hidden))
 		n := g.m.Graph.Nodes[len(g.m.Graph.Nodes)-1]
 		n.Outputs = []string{"", "lstm_h"} // of the last word
