@@ -15,7 +15,7 @@ var large = map[string]func(g *reference){
 	"vgg11bn":          vgg11bn(1),
 	"vgg11bn-lite":     vgg11bn(8),
 	"mobilenetv2":      mobilenetv2(32, 1),
-	"mobilenetv2-lite": mobilenetv2(16, 2),
+	"mobilenetv2-lite": mobilenetv2(16, 4),
 	"lstm":             lstm(80, 128),
 	"lstm-lite":        lstm(40, 64),
 	"transformer":      transformer(200),
