@@ -155,7 +155,7 @@ func (c *calibration) trainings(t *testing.T, f faults.Fault, s repair.Subject) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := fmt.Sprint(f.Network, f.Lite, ops(s.Model), string(recipe))
+	key := fmt.Sprint(f.Network, f.Lite.Train, f.Lite.Test, ops(s.Model), string(recipe))
 	if done, ok := c.done[key]; ok {
 		return done
 	}
