@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"netmend/data"
@@ -56,7 +58,7 @@ func (f Fault) Problem(s Scale) (Problem, error) {
 	}
 	p := Problem{Model: subject.Model, Recipe: subject.Recipe, Data: f.Data, Metric: f.Metric, Keys: slices.Clone(f.Keys), MinEpochs: f.MinEpochs, Rows: f.Rows}
 	if s == LiteScale {
-		p.TrainRows, p.TestRows = f.Lite.Train, f.Lite.Test
+		p.TrainRows, p.TestRows, p.Data = f.Lite.Train, f.Lite.Test, cmp.Or(f.Lite.Data, f.Data)
 	}
 	return p, nil
 }
@@ -66,7 +68,11 @@ func (f Fault) faulty(s Scale) (repair.Subject, error) {
 	if s != PaperScale && s != LiteScale {
 		return repair.Subject{}, fmt.Errorf("faults: scale %q is not known: paper or lite", s)
 	}
-	m, err := models.Build(f.Network)
+	network := f.Network
+	if s == LiteScale {
+		network = cmp.Or(f.Lite.Network, network)
+	}
+	m, err := models.Build(network)
 	if err != nil {
 		return repair.Subject{}, fmt.Errorf("faults: %s: %w", f.ID, err)
 	}
@@ -75,7 +81,7 @@ func (f Fault) faulty(s Scale) (repair.Subject, error) {
 		return repair.Subject{}, fmt.Errorf("faults: %s: graph: %w", f.ID, err)
 	}
 	x.Recipe = f.Faulty.Recipe.Clone() // edits of the graph alone
-	if err := neutralize(x.Model.Graph); err != nil {
+	if err := neutralize(x.Model.Graph, m.Graph); err != nil {
 		return repair.Subject{}, fmt.Errorf("faults: %s: %w", f.ID, err)
 	}
 	if s == LiteScale {
@@ -209,8 +215,9 @@ func (p Problem) named(set data.Set) (data.Set, error) {
 const hardSigmoidSlope = 0.2
 
 // neutralize takes away what an edited graph says of its edits: an activation is named after its layer, whether it was there, was changed
-// or was added, and so are all values after their nodes. A hard sigmoid gets the slope that it had in the benchmark's Keras.
-func neutralize(g *onnx.Graph) error {
+// or was added, and so are all values after their nodes. In the larger networks, whose layers are numbered throughout, an added activation has the number
+// behind the last. A hard sigmoid gets the slope that it had in the benchmark's Keras.
+func neutralize(g, healthy *onnx.Graph) error {
 	layerOf := map[string]string{} // value -> the layer that gives it
 	for _, n := range g.Nodes {
 		if n.Is("HardSigmoid") {
@@ -218,8 +225,10 @@ func neutralize(g *onnx.Graph) error {
 		}
 		if layer, after := layerOf[n.Input(0)]; after && len(n.Inputs) == 1 && activationOps[n.OpType] {
 			n.Name = layer + "/activation"
+		} else if healthy.Node(n.Name) == nil {
+			n.Name = "act" + strconv.Itoa(lastNumber(g)+1)
 		}
-		if out := n.Output(0); g.Output(out) == nil && out != n.Name+":0" {
+		if out := n.Output(0); out != "" && g.Output(out) == nil && out != n.Name+":0" {
 			if err := g.Rename(out, n.Name+":0"); err != nil {
 				return err
 			}
@@ -231,6 +240,17 @@ func neutralize(g *onnx.Graph) error {
 		}
 	}
 	return nil
+}
+
+// lastNumber is the largest number behind the name of a layer: 24 where the last one is "fc24".
+func lastNumber(g *onnx.Graph) int {
+	last := 0
+	for _, n := range g.Nodes {
+		if number, err := strconv.Atoi(strings.TrimLeft(n.Name, "abcdefghijklmnopqrstuvwxyz")); err == nil {
+			last = max(last, number)
+		}
+	}
+	return last
 }
 
 // activationOps are what the activations of the published search space are in ONNX.

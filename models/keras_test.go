@@ -134,7 +134,9 @@ func fill(t *testing.T, m *onnx.Model) {
 				o, i := k%int(d[0]), k/int(d[0])%int(d[1])
 				at = (o*int(d[1])+i)*int(d[2]*d[3]) + k/int(d[0]*d[1])
 			}
-			v[at] = value(s, k, math.Sqrt(6/float64(fan)))
+			if v[at] = value(s, k, math.Sqrt(6/float64(fan))); p.Role == lower.RunningVar {
+				v[at]++ // positive
+			}
 		}
 		m.Graph.SetInitializer(onnx.NewFloat32(p.Name, w.Dims, v))
 		s++
@@ -180,7 +182,13 @@ func run(t *testing.T, m *onnx.Model, inputs map[string]data.Array) []float32 {
 		for _, d := range a.Shape {
 			dims = append(dims, int64(d))
 		}
-		feed[name] = onnx.NewFloat32(name, dims, a.Float)
+		if feed[name] = onnx.NewFloat32(name, dims, a.Float); a.IsInt() {
+			words := make([]int64, len(a.Int))
+			for i, w := range a.Int {
+				words[i] = int64(w)
+			}
+			feed[name] = onnx.NewInt64(name, dims, words)
+		}
 	}
 	out, err := s.Run(feed)
 	if err != nil {

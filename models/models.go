@@ -5,6 +5,8 @@
 //
 // Weights are zeros: a recipe names an initializer for every tensor. Names say what a node is and which of its kind, and nothing about what
 // may be wrong with it: "conv1/Conv", "dense2/MatMul", "dense2/activation", weights "dense2/kernel" and "dense2/bias".
+//
+// The subjects of faults of larger networks ([LargeNames]) are reference networks ([Reference]), in the layout of PyTorch's exporter.
 package models
 
 import (
@@ -134,7 +136,7 @@ func Names() []string {
 	return names
 }
 
-// Build makes a subject network anew.
+// Build makes a subject network anew, one of Names or of LargeNames.
 func Build(name string) (*onnx.Model, error) {
 	for _, n := range networks {
 		if n.name != name {
@@ -144,5 +146,8 @@ func Build(name string) (*onnx.Model, error) {
 		n.build(b)
 		return b.finish(), nil
 	}
-	return nil, fmt.Errorf("models: there is no network %q: one of %v", name, Names())
+	if build, ok := large[name]; ok {
+		return buildReference("network", build), nil
+	}
+	return nil, fmt.Errorf("models: there is no network %q: one of %v or %v", name, Names(), LargeNames())
 }

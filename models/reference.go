@@ -14,10 +14,10 @@ import (
 var references = map[string]func(g *reference){
 	"tiny":        tiny,
 	"mlp":         perceptron,
-	"resnet20":    resnet20,
-	"vgg11bn":     vgg11bn,
-	"lstm":        lstm,
-	"transformer": transformer,
+	"resnet20":    resnet20(32),
+	"vgg11bn":     vgg11bn(1),
+	"lstm":        lstm(80, 128),
+	"transformer": transformer(200),
 }
 
 // Vocabulary is the number of words that the reference networks of texts know: Keras' examples take the most frequent 20,000 of IMDB.
@@ -47,9 +47,13 @@ func Reference(name string) (*onnx.Model, error) {
 	if !ok {
 		return nil, fmt.Errorf("models: reference network %q is not known: one of %v", name, ReferenceNames())
 	}
+	return buildReference(name, build), nil
+}
+
+func buildReference(name string, build func(g *reference)) *onnx.Model {
 	g := &reference{m: &onnx.Model{IRVersion: 9, Opsets: []onnx.Opset{{Version: 18}}, ProducerName: "netmend", Graph: &onnx.Graph{Name: name}}}
 	build(g)
-	return g.m, nil
+	return g.m
 }
 
 // reference is a graph under construction; last is the value that the next layer takes.
@@ -177,20 +181,23 @@ func perceptron(g *reference) {
 	g.output(10)
 }
 
-func resnet20(g *reference) {
-	g.input(3, 32, 32)
-	g.conv(3, 16, 3, 1, false)
-	g.norm(16)
-	g.act("Relu")
-	in := int64(16)
-	for _, out := range []int64{16, 16, 16, 32, 32, 32, 64, 64, 64} {
-		g.block(in, out)
-		in = out
+// resnet20 is for images of side x side pixels.
+func resnet20(side int) func(g *reference) {
+	return func(g *reference) {
+		g.input(3, side, side)
+		g.conv(3, 16, 3, 1, false)
+		g.norm(16)
+		g.act("Relu")
+		in := int64(16)
+		for _, out := range []int64{16, 16, 16, 32, 32, 32, 64, 64, 64} {
+			g.block(in, out)
+			in = out
+		}
+		g.node("GlobalAveragePool", g.name("pool"), nil)
+		g.node("Flatten", g.name("flatten"), nil)
+		g.gemm(64, 10)
+		g.output(10)
 	}
-	g.node("GlobalAveragePool", g.name("pool"), nil)
-	g.node("Flatten", g.name("flatten"), nil)
-	g.gemm(64, 10)
-	g.output(10)
 }
 
 // block is a residual block; where the width changes it halves the image, and a 1x1 convolution takes the shortcut along.
@@ -215,83 +222,92 @@ func (g *reference) block(in, out int64) {
 	g.act("Relu")
 }
 
-func vgg11bn(g *reference) {
-	g.input(3, 32, 32)
-	in := int64(3)
-	for _, stage := range [][]int64{{64}, {128}, {256, 256}, {512, 512}, {512, 512}} {
-		for _, out := range stage {
-			g.conv(in, out, 3, 1, true)
-			g.norm(out)
-			g.act("Relu")
-			in = out
+// vgg11bn has its numbers of channels divided by narrow.
+func vgg11bn(narrow int64) func(g *reference) {
+	return func(g *reference) {
+		g.input(3, 32, 32)
+		in := int64(3)
+		for _, stage := range [][]int64{{64}, {128}, {256, 256}, {512, 512}, {512, 512}} {
+			for _, out := range stage {
+				out /= narrow
+				g.conv(in, out, 3, 1, true)
+				g.norm(out)
+				g.act("Relu")
+				in = out
+			}
+			g.node("MaxPool", g.name("pool"), nil, onnx.Ints("kernel_shape", 2, 2), onnx.Ints("strides", 2, 2))
 		}
-		g.node("MaxPool", g.name("pool"), nil, onnx.Ints("kernel_shape", 2, 2), onnx.Ints("strides", 2, 2))
+		g.node("Flatten", g.name("flatten"), nil)
+		g.gemm(in, 10)
+		g.output(10)
 	}
-	g.node("Flatten", g.name("flatten"), nil)
-	g.gemm(512, 10)
-	g.output(10)
 }
 
-func lstm(g *reference) {
-	const length, width, hidden = 80, 128, 128
-	g.words(length, width)
-	g.transpose(1, 0, 2)
-	w := []string{g.weight("lstm.weight", 0, 1, 4*hidden, width), g.weight("lstm.recurrent", 0, 1, 4*hidden, hidden), g.weight("lstm.bias", 0, 1, 8*hidden)}
-	g.node("LSTM", "lstm", w, onnx.Int("hidden_size", hidden))
-	n := g.m.Graph.Nodes[len(g.m.Graph.Nodes)-1]
-	n.Outputs = []string{"", "lstm_h"} // of the last word
-	g.last = "lstm_h"
-	g.reshape(-1, hidden)
-	g.gemm(hidden, 1)
-	g.output(1)
+// lstm is for texts of length words, embedded in as many dimensions as it has hidden units.
+func lstm(length, hidden int64) func(g *reference) {
+	return func(g *reference) {
+		g.words(length, hidden)
+		g.transpose(1, 0, 2)
+		w := []string{g.weight("lstm.weight", 0, 1, 4*hidden, hidden), g.weight("lstm.recurrent", 0, 1, 4*hidden, hidden), g.weight("lstm.bias", 0, 1, 8*hidden)}
+		g.node("LSTM", "lstm", w, onnx.Int("hidden_size", hidden))
+		n := g.m.Graph.Nodes[len(g.m.Graph.Nodes)-1]
+		n.Outputs = []string{"", "lstm_h"} // of the last word
+		g.last = "lstm_h"
+		g.reshape(-1, hidden)
+		g.gemm(hidden, 1)
+		g.output(1)
+	}
 }
 
-func transformer(g *reference) {
-	const length, width, heads, key, inner = 200, 32, 2, 32, 32
-	g.words(length, width)
-	word := g.last
-	places := make([]int64, length)
-	for i := range places {
-		places[i] = int64(i)
+// transformer is for texts of length words.
+func transformer(length int64) func(g *reference) {
+	return func(g *reference) {
+		const width, heads, key, inner = 32, 2, 32, 32
+		g.words(length, width)
+		word := g.last
+		places := make([]int64, length)
+		for i := range places {
+			places[i] = int64(i)
+		}
+		g.m.Graph.SetInitializer(onnx.NewInt64("places", []int64{length}, places))
+		g.last = g.weight("position.weight", 0, length, width)
+		g.node("Gather", "position", []string{"places"})
+		g.node("Add", "embedded", []string{word})
+		x := g.last
+		head := func(perm ...int64) string {
+			g.last = x
+			g.dense(width, heads*key)
+			g.reshape(0, length, heads, key)
+			g.transpose(perm...)
+			return g.last
+		}
+		q, k, v := head(0, 2, 1, 3), head(0, 2, 3, 1), head(0, 2, 1, 3)
+		g.last = q
+		g.node("MatMul", "scores", []string{k})
+		g.m.Graph.SetInitializer(onnx.NewFloat32("scale", nil, []float32{float32(1 / math.Sqrt(key))}))
+		g.node("Mul", "scaled", []string{"scale"})
+		g.node("Softmax", "attention", nil, onnx.Int("axis", -1))
+		g.node("MatMul", "context", []string{v})
+		g.transpose(0, 2, 1, 3)
+		g.reshape(0, length, heads*key)
+		g.dense(heads*key, width)
+		g.dropout(0.1)
+		g.node("Add", "residual1", []string{x})
+		g.layerNorm(width)
+		x = g.last
+		g.dense(width, inner)
+		g.act("Relu")
+		g.dense(inner, width)
+		g.dropout(0.1)
+		g.node("Add", "residual2", []string{x})
+		g.layerNorm(width)
+		g.m.Graph.SetInitializer(onnx.NewInt64("pool.axes", []int64{1}, []int64{1}))
+		g.node("ReduceMean", "pool", []string{"pool.axes"}, onnx.Int("keepdims", 0))
+		g.dropout(0.1)
+		g.gemm(width, 20)
+		g.act("Relu")
+		g.dropout(0.1)
+		g.gemm(20, 2)
+		g.output(2)
 	}
-	g.m.Graph.SetInitializer(onnx.NewInt64("places", []int64{length}, places))
-	g.last = g.weight("position.weight", 0, length, width)
-	g.node("Gather", "position", []string{"places"})
-	g.node("Add", "embedded", []string{word})
-	x := g.last
-	head := func(perm ...int64) string {
-		g.last = x
-		g.dense(width, heads*key)
-		g.reshape(0, length, heads, key)
-		g.transpose(perm...)
-		return g.last
-	}
-	q, k, v := head(0, 2, 1, 3), head(0, 2, 3, 1), head(0, 2, 1, 3)
-	g.last = q
-	g.node("MatMul", "scores", []string{k})
-	g.m.Graph.SetInitializer(onnx.NewFloat32("scale", nil, []float32{float32(1 / math.Sqrt(key))}))
-	g.node("Mul", "scaled", []string{"scale"})
-	g.node("Softmax", "attention", nil, onnx.Int("axis", -1))
-	g.node("MatMul", "context", []string{v})
-	g.transpose(0, 2, 1, 3)
-	g.reshape(0, length, heads*key)
-	g.dense(heads*key, width)
-	g.dropout(0.1)
-	g.node("Add", "residual1", []string{x})
-	g.layerNorm(width)
-	x = g.last
-	g.dense(width, inner)
-	g.act("Relu")
-	g.dense(inner, width)
-	g.dropout(0.1)
-	g.node("Add", "residual2", []string{x})
-	g.layerNorm(width)
-	g.m.Graph.SetInitializer(onnx.NewInt64("pool.axes", []int64{1}, []int64{1}))
-	g.node("ReduceMean", "pool", []string{"pool.axes"}, onnx.Int("keepdims", 0))
-	g.dropout(0.1)
-	g.gemm(width, 20)
-	g.act("Relu")
-	g.dropout(0.1)
-	g.gemm(20, 2)
-	g.output(2)
 }

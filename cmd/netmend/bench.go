@@ -19,12 +19,12 @@ import (
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Usage: "repair the published faults many times, and compare with the published results",
+		Name: "bench", Usage: "repair the faults of the benchmark many times, and compare with the published results",
 		Description: "Writes table.md, table.csv, runs.jsonl and plots into the output folder. A search is a run of its own, and a benchmark that was\n" +
 			"interrupted goes on with --resume. With --healthy, searches start at subjects without a fault, and healthy.md and healthy.csv say which of\n" +
 			"them are repaired all the same.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "faults", Value: "all", Usage: "`IDS` of faults, separated by commas, or all"},
+			&cli.StringFlag{Name: "faults", Value: "all", Usage: "`IDS` of faults, separated by commas; all: those published; large: those of larger networks, of which nothing is published"},
 			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ") + "; guided-IDEA is guided without one of " + ideaNames()},
 			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what a search may spend, several separated by commas: `20x` the faulty training's cost, 30t trials, " +
 				"or 20x-trials, as many as the published runs at 20x had"},

@@ -22,7 +22,7 @@ var rootFlag = &cli.StringFlag{Name: "root", Value: filepath.Join("..", "shared"
 
 func faultCommand() *cli.Command {
 	return &cli.Command{
-		Name: "fault", Usage: "write a published fault, or what it is after its fix, as files that the other commands take", ArgsUsage: "ID",
+		Name: "fault", Usage: "write a fault of the benchmark, or what it is after its fix, as files that the other commands take", ArgsUsage: "ID",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "list", Usage: "list the faults"},
 			&cli.BoolFlag{Name: "fixed", Usage: "write the fixed subject"},
@@ -38,7 +38,7 @@ func faultCommand() *cli.Command {
 func runFault(c *cli.Context) error {
 	if c.Bool("list") {
 		w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-		for _, f := range faults.All() {
+		for _, f := range slices.Concat(faults.All(), faults.Large()) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.ID, f.Network, f.Data, f.Description)
 		}
 		return w.Flush()

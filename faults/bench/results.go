@@ -173,8 +173,8 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 	if v.A12, err = stats.A12(v.fixed, v.faulty, c.direction(f)); err != nil {
 		v.A12 = math.NaN()
 	}
-	v.FaultyOff = off(v.Faulty, f.Published.Faulty)
-	v.FixedOff = off(v.Fixed, f.Published.Fixed)
+	faulty, healthy := published(f)
+	v.FaultyOff, v.FixedOff = off(v.Faulty, faulty), off(v.Fixed, healthy)
 	return v
 }
 
@@ -186,6 +186,14 @@ func finiteOf(v []float64) []float64 {
 		return v
 	}
 	return rest
+}
+
+// published are the published means of a fault, NaN where there are none.
+func published(f faults.Fault) (faulty, healthy float64) {
+	if !f.HasPublished() {
+		return math.NaN(), math.NaN()
+	}
+	return f.Published.Faulty, f.Published.Fixed
 }
 
 func off(s Sample, published float64) float64 {

@@ -210,7 +210,7 @@ func (r *runner) load(entry int) (*loaded, error) {
 			s.Data.Holdout = nil
 			x.chance = chance(s)
 			space := operators.All().Space(s)
-			if x.space = len(space); r.Protocol == faults.PublishedProtocol {
+			if x.space = len(space); r.Protocol == faults.PublishedProtocol && x.c.Keys != nil {
 				x.space = len(x.c.Keys)
 			}
 		}

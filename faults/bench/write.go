@@ -90,8 +90,9 @@ func (r Results) csv() ([]byte, error) {
 		_ = w.Write([]string{"fault", "stand_in", "metric", "repeats", "faulty_mean", "faulty_sd", "fixed_mean", "fixed_sd", "cohen_d", "published_faulty",
 			"published_fixed", "faulty_difference_sd", "fixed_difference_sd"})
 		for _, v := range r.Values {
+			faulty, healthy := published(v.Fault)
 			_ = w.Write([]string{v.Fault.ID, v.Fault.StandIn, string(v.Fault.Metric), strconv.Itoa(r.Config.Repeats), f(v.Faulty.Mean), f(v.Faulty.SD),
-				f(v.Fixed.Mean), f(v.Fixed.SD), f(v.Distance), f(v.Fault.Published.Faulty), f(v.Fault.Published.Fixed), f(v.FaultyOff), f(v.FixedOff)})
+				f(v.Fixed.Mean), f(v.Fixed.SD), f(v.Distance), f(faulty), f(healthy), f(v.FaultyOff), f(v.FixedOff)})
 		}
 		w.Flush()
 		return out.Bytes(), w.Error()
@@ -103,10 +104,11 @@ func (r Results) csv() ([]byte, error) {
 		"published_trials"})
 	for _, x := range r.Rows {
 		pub := x.Fault.Published
+		faulty, healthy := published(x.Fault)
 		cells := []string{x.Fault.ID, x.Fault.StandIn, string(x.Fault.Metric), x.Technique, x.Budget.String(), strconv.Itoa(x.Repeats), f(x.Faulty.Mean),
 			f(x.Faulty.SD), f(x.Fixed.Mean), f(x.Fixed.SD), f(x.Patched.Mean), f(x.Patched.SD), f(x.IR), f(x.RoundedIR), f(x.P),
 			strconv.FormatBool(x.Significant), "", f(x.A12), f(x.Interval.Low), f(x.Interval.High), f(x.AJ), f(x.Edits), strconv.Itoa(x.Truth),
-			f(x.Complexity), f(x.ChoiceX), f(x.FirstX), strconv.Itoa(x.Reached), f(x.VerdictX), f(x.Executed), f(x.Dead), f(pub.Faulty), f(pub.Fixed)}
+			f(x.Complexity), f(x.ChoiceX), f(x.FirstX), strconv.Itoa(x.Reached), f(x.VerdictX), f(x.Executed), f(x.Dead), f(faulty), f(healthy)}
 		if r.Config.Protocol == faults.StrictProtocol {
 			cells[16] = strconv.Itoa(x.Repaired)
 		}
@@ -213,9 +215,9 @@ func (r Results) valueTable(w *strings.Builder) {
 			}
 			return fmt.Sprintf("%s (%s sd)", fixed(ours-theirs, n), fixed(off, 1))
 		}
-		p := v.Fault.Published
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, pm(v.Fault, v.Faulty), fixed(p.Faulty, n),
-			diff(v.FaultyOff, v.Faulty.Mean, p.Faulty), pm(v.Fault, v.Fixed), fixed(p.Fixed, n), diff(v.FixedOff, v.Fixed.Mean, p.Fixed),
+		faulty, healthy := published(v.Fault)
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", mark(v.Fault), v.Fault.Metric, pm(v.Fault, v.Faulty), fixed(faulty, n),
+			diff(v.FaultyOff, v.Faulty.Mean, faulty), pm(v.Fault, v.Fixed), fixed(healthy, n), diff(v.FixedOff, v.Fixed.Mean, healthy),
 			fixed(v.Distance, 1))
 	}
 }

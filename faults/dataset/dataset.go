@@ -16,6 +16,12 @@
 //	modulo     D8            8000,  2000    x [20] of 0, 1      y [20] of 0, 1: bits of the number mod 7
 //	eyes       U*          103428, 25857    image [36,60,1], head [2]   gaze [2]          stand-in for UnityEyes
 //
+// Of the faults of larger networks (L*), which no published program loads:
+//
+//	cifar10-chw    L*  50000, 10000   x [3,32,32]       y: class
+//	cifar10-chw16  L*  50000, 10000   x [3,16,16]       y: class               means of 2 x 2 pixels
+//	imdb80         L*  25000, 25000   x [80]: words     y: 1 for a positive review; so imdb200, imdb64, imdb40
+//
 // The programs C, R and U leave a part of the training data to a validation set that trains nothing. reuters46 comes without it (the rows of
 // train_test_split(test_size=.2, random_state=42)); of cifar10 and eyes all training rows are given, because D5 trains on all of them.
 //
@@ -45,16 +51,22 @@ type set struct {
 }
 
 var sets = map[string]set{
-	"mnist":     {real: mnist},
-	"cifar10":   {real: cifar10},
-	"reuters46": {real: reuters46, standIn: "Reuters-21578 with its 46 most frequent single topics for Keras' Reuters set"},
-	"adult":     {real: adult, standIn: "10,000 rows of UCI Adult for Kaggle's Higgs training.csv"},
-	"threshold": {synthetic: threshold, standIn: "a seeded set with one threshold for data.csv (number, class)"},
-	"ones":      {synthetic: ones},
-	"pairs":     {synthetic: pairs},
-	"line":      {synthetic: line},
-	"modulo":    {synthetic: modulo},
-	"eyes":      {rows: eyeImages, standIn: "rendered eye images for UnityEyes"},
+	"mnist":         {real: mnist},
+	"cifar10":       {real: cifar10},
+	"cifar10-chw":   {real: channelsFirst(1)},
+	"cifar10-chw16": {real: channelsFirst(2)},
+	"imdb200":       {real: imdb(200)},
+	"imdb80":        {real: imdb(80)},
+	"imdb64":        {real: imdb(64)},
+	"imdb40":        {real: imdb(40)},
+	"reuters46":     {real: reuters46, standIn: "Reuters-21578 with its 46 most frequent single topics for Keras' Reuters set"},
+	"adult":         {real: adult, standIn: "10,000 rows of UCI Adult for Kaggle's Higgs training.csv"},
+	"threshold":     {synthetic: threshold, standIn: "a seeded set with one threshold for data.csv (number, class)"},
+	"ones":          {synthetic: ones},
+	"pairs":         {synthetic: pairs},
+	"line":          {synthetic: line},
+	"modulo":        {synthetic: modulo},
+	"eyes":          {rows: eyeImages, standIn: "rendered eye images for UnityEyes"},
 }
 
 // Names lists the sets, sorted.
@@ -64,7 +76,7 @@ func Names() []string { return slices.Sorted(maps.Keys(sets)) }
 func StandIn(name string) string { return sets[name].standIn }
 
 // Open gives the training and the test part of a set. root is the folder that holds the real sets, each in a folder of its own (mnist, cifar10,
-// reuters, tabular); the synthetic ones do not read it. limitTrain and limitTest bound the rows of a part; 0 or more than there are: all.
+// imdb, reuters, tabular); the synthetic ones do not read it. limitTrain and limitTest bound the rows of a part; 0 or more than there are: all.
 func Open(name, root string, limitTrain, limitTest int) (train, test data.Set, err error) {
 	s, ok := sets[name]
 	if !ok {

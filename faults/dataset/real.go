@@ -32,6 +32,36 @@ func cifar10(root string) (train, test data.Set, err error) {
 	return images(path, 32, 32, 3)
 }
 
+// channelsFirst gives the images of cifar10 in the layout of networks from PyTorch, [3,32/block,32/block]: a pixel is the mean of block x block of them.
+func channelsFirst(block int) func(root string) (train, test data.Set, err error) {
+	return func(root string) (train, test data.Set, err error) {
+		if train, test, err = cifar10(root); err != nil {
+			return train, test, err
+		}
+		for _, part := range []*data.Set{&train, &test} {
+			part.Inputs[0] = moveChannels(part.Inputs[0], block)
+		}
+		return train, test, nil
+	}
+}
+
+// moveChannels turns images [N,height,width,channels] into [N,channels,height/block,width/block]; block divides both sides.
+func moveChannels(a data.Array, block int) data.Array {
+	n, height, width, channels := a.Shape[0], a.Shape[1]/block, a.Shape[2]/block, a.Shape[3]
+	out := data.Array{Name: a.Name, Shape: []int{n, channels, height, width}, Float: make([]float32, n*channels*height*width)}
+	for i := range n {
+		from, to := a.Float[i*a.RowSize():], out.Float[i*out.RowSize():]
+		for y := range height * block {
+			for x := range width * block {
+				for c := range channels {
+					to[(c*height+y/block)*width+x/block] += from[(y*width*block+x)*channels+c] / float32(block*block)
+				}
+			}
+		}
+	}
+	return out
+}
+
 // images opens a set with a test part and gives its pictures the shape [height,width,channels].
 func images(path string, height, width, channels int) (train, test data.Set, err error) {
 	s, err := data.Open(path, data.Options{})
