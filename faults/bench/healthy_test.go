@@ -52,6 +52,9 @@ func healthyFiles(t *testing.T, c Config) (Healthy, map[string][]byte) {
 // are made, at once or after kills and interruptions, the bytes are the same.
 func TestHealthy(t *testing.T) {
 	c := sick(t)
+	if testing.Short() { // for the race detector, which is slow
+		c.Jobs = 3
+	}
 	h, want := healthyFiles(t, c)
 	n := h.Total("guided", c.Budgets[0])
 	if n.Runs() != 4 || h.Rows[0].Counts[Confirmed] != 2 || h.Rows[1].NoRepair() != 2 || n.NoRepair() != 2 {
@@ -66,6 +69,9 @@ func TestHealthy(t *testing.T) {
 		}
 	}
 	testFreshSeeds(t, h)
+	if testing.Short() {
+		return
+	}
 
 	three := sick(t)
 	three.Jobs = 3
