@@ -18,7 +18,7 @@ deps:
 test: check
 	$(GO) test ./...
 	@$(GO) test ./onnx/onnxgo -run Suite -v | grep -E 'BackendSuite/|passed'
-	$(GO) test -race -short $$($(GO) list ./... | grep -v -E '^netmend/(engine/cpu|onnx/ort|onnx/onnxgo|cuda|cmd)(/|$$)')
+	$(GO) test -race -short -timeout 40m $$($(GO) list ./... | grep -v -E '^netmend/(engine/cpu|onnx/ort|onnx/onnxgo|cuda|cmd)(/|$$)')
 
 check: deps
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
