@@ -97,7 +97,7 @@ func (c *compiler) broadcasted(id engine.TensorID, shape []int) operand {
 	case n == 1:
 		return operand{b: b, reading: readOne}
 	}
-	_, stride := squeeze(shape, stretch(c.shape(id), shape))
+	_, stride := squeeze(shape, engine.BroadcastStrides(c.shape(id), shape))
 	return operand{b: b, reading: readStrided, stride: stride}
 }
 
@@ -288,7 +288,7 @@ func (c *compiler) finishChains() {
 		if s.chain == nil {
 			continue
 		}
-		if s.dead = !slices.ContainsFunc(s.chain.code, func(i instruction) bool { return read[i.result] || !i.result.temporary }); !s.dead {
+		if s.dead = !slices.ContainsFunc(s.chain.code, func(i instruction) bool { return read[i.result] || !i.result.Temporary }); !s.dead {
 			for k := range s.chain.in {
 				read[s.chain.in[k].b] = true
 			}
@@ -307,7 +307,7 @@ func (c *compiler) finishChain(s *step, read map[*buffer]bool) {
 	last := 0
 	for k := range n.code {
 		i := &n.code[k]
-		if read[i.result] || !i.result.temporary {
+		if read[i.result] || !i.result.Temporary {
 			i.store = len(s.writes)
 			s.writes = append(s.writes, i.result)
 			last = k

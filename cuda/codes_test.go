@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"strconv"
@@ -68,42 +67,6 @@ func TestDivisor(t *testing.T) {
 		for _, n := range []uint32{0, 1, uint32(d) - 1, uint32(d), uint32(min(most, d+1)), uint32(most / d * d), uint32(most/d*d) - 1, most, r.Uint32() >> 1} {
 			if got := divide(n&most, by); got != n&most/uint32(d) {
 				t.Fatalf("%d / %d = %d", n&most, d, got)
-			}
-		}
-	}
-}
-
-// TestPlace: temporaries that live at the same time do not overlap, but for one that takes over another's memory at the step that reads that last.
-func TestPlace(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	for range 200 {
-		var steps []*step
-		var made []*buffer
-		for i := range 30 {
-			s := &step{what: fmt.Sprint(i)}
-			for range r.IntN(3) {
-				if len(made) > 0 {
-					s.reads = append(s.reads, made[r.IntN(len(made))])
-				}
-			}
-			b := &buffer{n: 1 + r.IntN(500), temporary: true}
-			s.writes, s.takes = list(b), b
-			if len(s.reads) > 0 && r.IntN(2) == 0 {
-				s.inPlace = s.reads[:1]
-			}
-			made, steps = append(made, b), append(steps, s)
-		}
-		top := place(steps)
-		for i, a := range made {
-			if a.offset+bytesOf(a) > top {
-				t.Fatalf("a buffer ends at %d of %d", a.offset+bytesOf(a), top)
-			}
-			for _, b := range made[:i] {
-				apart := a.offset+bytesOf(a) <= b.offset || b.offset+bytesOf(b) <= a.offset
-				alive := b.last > a.first || b.last == a.first && !(len(steps[a.first].inPlace) > 0 && steps[a.first].inPlace[0] == b && a.offset == b.offset)
-				if alive && !apart {
-					t.Fatalf("buffers of steps %d and %d overlap", a.first, b.first)
-				}
 			}
 		}
 	}

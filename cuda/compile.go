@@ -101,7 +101,7 @@ func tooLarge(needs, limit int64) error {
 
 // fix plans permanent memory of so many words.
 func (c *compiler) fix(n int) *buffer {
-	b := &buffer{n: n, offset: c.fixed}
+	b := &buffer{n: n, Span: engine.Span{Offset: c.fixed}}
 	c.fixed += bytesOf(b)
 	return b
 }
@@ -185,8 +185,8 @@ func (c *compiler) settle(e *executable, lists [][]*step) {
 		if b == nil {
 			return
 		}
-		if b.at = e.fixed + driver.Pointer(b.offset); b.temporary {
-			b.at = e.arena + driver.Pointer(b.offset)
+		if b.at = e.fixed + driver.Pointer(b.Offset); b.Temporary {
+			b.at = e.arena + driver.Pointer(b.Offset)
 		}
 	}
 	for _, b := range c.permanent {
@@ -369,7 +369,7 @@ func (c *compiler) out(id engine.TensorID) *buffer {
 }
 
 // scratch is memory for one launch or a few.
-func (c *compiler) scratch(n int) *buffer { return &buffer{n: n, temporary: true} }
+func (c *compiler) scratch(n int) *buffer { return &buffer{n: n, Span: engine.Span{Temporary: true}} }
 
 // there are the buffers of a list that are not absent.
 func there(b ...*buffer) []*buffer {
@@ -392,7 +392,7 @@ func (c *compiler) add(s *step) *step {
 	c.steps = append(c.steps, s)
 	for _, b := range s.writes {
 		c.maker[b] = s
-		if !b.temporary && !c.hoisting {
+		if !b.Temporary && !c.hoisting {
 			c.barrier = len(c.steps)
 		}
 	}

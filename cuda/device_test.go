@@ -376,25 +376,6 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
-	p := engine.NewProgram(0)
-	s := p.NewState("s", []int{2})
-	p.NewFunc("f", 0).Output(s)
-	e, err := open(t, cuda.Options{}, "").Compile(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(e.Close(), e.Close()); err != nil {
-		t.Error(err)
-	}
-	if err := e.Load(s, []float32{1, 2}); err == nil {
-		t.Error("a closed executable loads")
-	}
-	if _, err := e.Run(t.Context(), engine.Schedule{Steps: 1}); err == nil {
-		t.Error("a closed executable runs")
-	}
-}
-
 // TestUnsupported: the error names the op by its label.
 func TestUnsupported(t *testing.T) {
 	p := engine.NewProgram(0)

@@ -94,41 +94,18 @@ func (e *executable) Close() error {
 	return e.dev.explain(errors.Join(errs...))
 }
 
-// host finds a tensor that the host may touch, for a message that begins with verb.
-func (e *executable) host(verb string, id engine.TensorID, n int, isInt bool, roles ...engine.Role) error {
+// host finds a tensor that the host may touch, see engine.Program.Transfer.
+func (e *executable) host(verb string, id engine.TensorID, values any, roles ...engine.Role) error {
 	if e.closed {
 		return fmt.Errorf("cuda: %s: the executable is closed", verb)
 	}
-	if id < 0 || int(id) >= len(e.p.Tensors) {
-		return fmt.Errorf("cuda: %s: the program has no tensor %d", verb, id)
-	}
-	t := &e.p.Tensors[id]
-	switch {
-	case !slices.Contains(roles, t.Role):
-		return fmt.Errorf("cuda: %s %q: a %v tensor, wants one of %v", verb, t.Name, t.Role, roles)
-	case isInt != (t.Type == engine.Int):
-		return fmt.Errorf("cuda: %s %q: the tensor is %v, wants []int32 for int and []float32 or []float64 for float", verb, t.Name, t.Type)
-	case n != t.Len():
-		return fmt.Errorf("cuda: %s %q: %d values for shape %v, wants %d", verb, t.Name, n, t.Shape, t.Len())
-	}
-	return nil
+	_, err := e.p.Transfer(verb, id, values, roles...)
+	return err
 }
 
 // Load copies values into a State or Data tensor.
 func (e *executable) Load(id engine.TensorID, values any) error {
-	var n int
-	var isInt bool
-	switch v := values.(type) {
-	case []float32:
-		n = len(v)
-	case []float64:
-		n = len(v)
-	case []int32:
-		n, isInt = len(v), true
-	default:
-		return fmt.Errorf("cuda: load tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
-	}
-	if err := e.host("load", id, n, isInt, engine.State, engine.Data); err != nil {
+	if err := e.host("load", id, values, engine.State, engine.Data); err != nil {
 		return err
 	}
 	var bytes []byte
@@ -136,7 +113,7 @@ func (e *executable) Load(id engine.TensorID, values any) error {
 	case []float32:
 		bytes = driver.Bytes(v)
 	case []float64:
-		bytes = driver.Bytes(toFloat32(make([]float32, 0, n), v))
+		bytes = driver.Bytes(toFloat32(make([]float32, 0, len(v)), v))
 	case []int32:
 		bytes = driver.Bytes(v)
 	}
@@ -152,31 +129,29 @@ func toFloat32(to []float32, from []float64) []float32 {
 
 // Fetch copies a State tensor out.
 func (e *executable) Fetch(id engine.TensorID, values any) error {
+	if err := e.host("fetch", id, values, engine.State); err != nil {
+		return err
+	}
+	var bytes []byte
+	var narrow []float32
 	switch v := values.(type) {
 	case []float32:
-		if err := e.host("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
-		return e.dev.explain(e.stream.Download(driver.Bytes(v), e.permanent[id].at))
+		bytes = driver.Bytes(v)
 	case []float64:
-		if err := e.host("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
-		narrow := make([]float32, len(v))
-		if err := e.stream.Download(driver.Bytes(narrow), e.permanent[id].at); err != nil {
-			return e.dev.explain(err)
-		}
+		narrow = make([]float32, len(v))
+		bytes = driver.Bytes(narrow)
+	case []int32:
+		bytes = driver.Bytes(v)
+	}
+	if err := e.stream.Download(bytes, e.permanent[id].at); err != nil {
+		return e.dev.explain(err)
+	}
+	if v, ok := values.([]float64); ok {
 		for i, x := range narrow {
 			v[i] = float64(x)
 		}
-		return nil
-	case []int32:
-		if err := e.host("fetch", id, len(v), true, engine.State); err != nil {
-			return err
-		}
-		return e.dev.explain(e.stream.Download(driver.Bytes(v), e.permanent[id].at))
 	}
-	return fmt.Errorf("cuda: fetch tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
+	return nil
 }
 
 const (

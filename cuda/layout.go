@@ -33,29 +33,6 @@ type strideParams struct {
 	by    [maxAxes]int32
 }
 
-// strides are the row-major strides of a shape.
-func strides(shape []int) []int {
-	s := make([]int, len(shape))
-	n := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		s[i] = n
-		n *= shape[i]
-	}
-	return s
-}
-
-// stretch are the strides with which a tensor is read when it is broadcast: 0 along repeated axes.
-func stretch(shape, to []int) []int {
-	out := make([]int, len(to))
-	lead := len(to) - len(shape)
-	for i, s := range strides(shape) {
-		if shape[i] != 1 {
-			out[lead+i] = s
-		}
-	}
-	return out
-}
-
 // merged is a shape, innermost axis first, without axes of one element and with those merged that every operand passes through evenly.
 type merged struct {
 	shape  []int

@@ -60,7 +60,7 @@ func (c *compiler) oneHot() {
 	op, shape := c.op, c.shape(c.op.Out[0])
 	x := c.broadcasted(op.In[0], shape)
 	if x.reading != readOne && shape[len(shape)-1] > 1 {
-		_, stride := squeeze(shape, append(strides(shape[:len(shape)-1]), 0))
+		_, stride := squeeze(shape, append(engine.Strides(shape[:len(shape)-1]), 0))
 		x = operand{b: x.b, reading: readStrided, stride: stride}
 	}
 	c.elementwise(instruction{f: codeOneHot, stream: uint32(shape[len(shape)-1])}, x)
@@ -82,10 +82,10 @@ func (c *compiler) cast() {
 func (c *compiler) transpose() {
 	op, in, out := c.op, c.shape(c.op.In[0]), c.shape(c.op.Out[0])
 	from := make([]int, len(out))
-	for i, s := 0, strides(in); i < len(out); i++ {
+	for i, s := 0, engine.Strides(in); i < len(out); i++ {
 		from[i] = s[op.Axes[i]]
 	}
-	m := merge(out, from, strides(out))
+	m := merge(out, from, engine.Strides(out))
 	n := len(m.shape)
 	if (n == 2 || n == 3 && m.stride[0][2] == m.shape[0]*m.shape[1] && m.shape[2] < maxStack) && m.stride[0][1] == 1 && m.stride[0][0] == m.shape[1] &&
 		min(m.shape[0], m.shape[1]) >= 8 {
@@ -125,7 +125,7 @@ func (c *compiler) strided(start int, from []int) {
 func (c *compiler) reshape() {
 	op := c.op
 	x := c.in(op.In[0])
-	if !x.temporary && c.writtenLater(x, c.lastUse[op.Out[0]]) {
+	if !x.Temporary && c.writtenLater(x, c.lastUse[op.Out[0]]) {
 		c.elementwise(instruction{f: codeCopy}, operand{b: x})
 		return
 	}
@@ -134,7 +134,7 @@ func (c *compiler) reshape() {
 
 // placed is where the elements of the small tensor of a Slice or Pad lie in the big one.
 func placed(big []int, op *engine.Op) (start int, stride []int) {
-	stride = strides(big)
+	stride = engine.Strides(big)
 	for i := range stride {
 		start += op.Starts[i] * stride[i]
 		stride[i] *= op.Steps[i]

@@ -289,7 +289,7 @@ func (c *compiler) matMul() {
 
 // offsets lists where the matrices of a stack begin when it is broadcast to another; size is a matrix's number of elements.
 func offsets(shape, to []int, size int) []int {
-	stride := stretch(shape, to)
+	stride := engine.BroadcastStrides(shape, to)
 	at := make([]int, engine.Len(to))
 	for i := range at {
 		rest := i

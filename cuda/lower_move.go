@@ -18,11 +18,11 @@ type moveParams struct {
 func (c *compiler) concat() {
 	op, out, axis := c.op, c.shape(c.op.Out[0]), c.op.Axes[0]
 	y := c.out(op.Out[0])
-	at, to := 0, strides(out)
+	at, to := 0, engine.Strides(out)
 	for _, id := range op.In {
 		s, x := c.shape(id), c.in(id)
 		if x.n > 0 {
-			m := merge(s, strides(s), to)
+			m := merge(s, engine.Strides(s), to)
 			start := at * to[axis]
 			c.add(&step{kernel: "scatter", grid: c.blocks(x.n), block: line(threads), reads: list(x), writes: list(y), params: func() []any {
 				return []any{moveParams{m.walk(), m.operand(0, 0), m.operand(1, start), x.at, y.at}}
@@ -48,7 +48,7 @@ func (c *compiler) pad() {
 	}
 	// Axes that are taken as they are go into one; the others cannot be merged.
 	m := merged{}
-	stride := strides(in)
+	stride := engine.Strides(in)
 	whole := false // the axis before was taken as it is
 	for i := len(out) - 1; i >= 0; i-- {
 		if out[i] == 1 && in[i] == 1 {

@@ -22,7 +22,7 @@ type reductionParams struct {
 func (c *compiler) reduce() {
 	op, shape := c.op, c.shape(c.op.In[0])
 	var keptShape, keptStride, goneShape, goneStride []int
-	for i, s := range strides(shape) {
+	for i, s := range engine.Strides(shape) {
 		if slices.Contains(op.Axes, i) {
 			goneShape, goneStride = append(goneShape, shape[i]), append(goneStride, s)
 		} else {

@@ -30,6 +30,7 @@ type Executable interface {
 	// Run executes len(s.Rows)/Batch steps of one function and returns what its outputs were. When ctx ends early, the steps already
 	// done are returned together with ctx's error; a step is never left half done.
 	Run(ctx context.Context, s Schedule) (*Result, error)
+	// Close frees the memory. What follows is refused, but for another Close.
 	Close() error
 }
 

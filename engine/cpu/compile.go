@@ -94,13 +94,13 @@ func (c *compiler) compile() (*executable, error) {
 		lasting := false
 		for k := range lists[i] {
 			s := &lists[i][k]
-			if !lasting && slices.ContainsFunc(s.writes, func(b *buffer) bool { return !b.temporary }) {
+			if !lasting && slices.ContainsFunc(s.writes, func(b *buffer) bool { return !b.Temporary }) {
 				C.nm_lasting(c.plan)
 				lasting = true
 			}
 			for _, b := range s.writes {
-				if b.temporary {
-					b.at = unsafe.Add(arena, b.offset)
+				if b.Temporary {
+					b.at = unsafe.Add(arena, b.Offset)
 				}
 			}
 			s.emit()
@@ -224,10 +224,10 @@ func (c *compiler) lower(f *engine.Func) {
 		c.lowerOp(i)
 	}
 	for _, id := range f.Outputs {
-		c.plain(id).last = len(c.steps)
+		c.plain(id).Last = len(c.steps)
 	}
 	for _, id := range f.Outputs { // a conversion may have been added for a later output
-		c.plain(id).last = len(c.steps)
+		c.plain(id).Last = len(c.steps)
 	}
 }
 
@@ -269,7 +269,7 @@ func (c *compiler) find(id engine.TensorID) *value {
 	if b := c.permanent[id]; b != nil {
 		v.plain = b
 	} else { // an empty temporary whose op made no step
-		v.plain = &buffer{n: c.p.Tensors[id].Len(), temporary: true}
+		v.plain = &buffer{n: c.p.Tensors[id].Len(), Span: engine.Span{Temporary: true}}
 	}
 	if oneLayout(c.shape(id)) {
 		v.last = v.plain
@@ -312,7 +312,7 @@ func (c *compiler) operand(x *buffer) *buffer {
 	}
 	y := c.halves[x]
 	if y == nil {
-		y = &buffer{n: (x.n + 1) / 2, temporary: true, half: true}
+		y = &buffer{n: (x.n + 1) / 2, Span: engine.Span{Temporary: true}, half: true}
 		c.halves[x] = y
 		c.add(list(x), list(y), nil, func() { C.nm_to_bf16(c.plan, floats(x), y.at, size(x)) })
 	}
@@ -320,7 +320,7 @@ func (c *compiler) operand(x *buffer) *buffer {
 }
 
 func (c *compiler) transposed(x *buffer, shape []int, toLast bool) *buffer {
-	y := &buffer{n: x.n, temporary: true}
+	y := &buffer{n: x.n, Span: engine.Span{Temporary: true}}
 	rows, cols := shape[1], engine.Len(shape[2:])
 	if !toLast {
 		rows, cols = cols, rows
@@ -336,7 +336,7 @@ func (c *compiler) newPlain(id engine.TensorID) *buffer { return c.out(id, false
 func (c *compiler) newLast(id engine.TensorID) *buffer  { return c.out(id, true) }
 
 func (c *compiler) out(id engine.TensorID, last bool) *buffer {
-	b := &buffer{n: c.p.Tensors[id].Len(), temporary: true}
+	b := &buffer{n: c.p.Tensors[id].Len(), Span: engine.Span{Temporary: true}}
 	v := &value{}
 	if last {
 		v.last = b
@@ -351,7 +351,7 @@ func (c *compiler) out(id engine.TensorID, last bool) *buffer {
 }
 
 // scratch is memory for one step or a few.
-func (c *compiler) scratch(n int) *buffer { return &buffer{n: n, temporary: true} }
+func (c *compiler) scratch(n int) *buffer { return &buffer{n: n, Span: engine.Span{Temporary: true}} }
 
 func (c *compiler) add(reads, writes, inPlace []*buffer, emit func()) {
 	c.steps = append(c.steps, step{reads: reads, writes: writes, inPlace: inPlace, emit: emit, what: fmt.Sprintf("%s %q", c.op.Kind, c.op.Label)})

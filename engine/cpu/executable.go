@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -38,44 +37,21 @@ func (e *executable) Close() error {
 	return nil
 }
 
-// host finds a tensor that the host may touch, for a message that begins with verb.
-func (e *executable) host(verb string, id engine.TensorID, n int, isInt bool, roles ...engine.Role) (*engine.Tensor, error) {
+// host finds a tensor that the host may touch, see engine.Program.Transfer.
+func (e *executable) host(verb string, id engine.TensorID, values any, roles ...engine.Role) (*engine.Tensor, error) {
 	if e.plan == nil {
 		return nil, fmt.Errorf("cpu: %s: the executable is closed", verb)
 	}
-	if id < 0 || int(id) >= len(e.p.Tensors) {
-		return nil, fmt.Errorf("cpu: %s: the program has no tensor %d", verb, id)
-	}
-	t := &e.p.Tensors[id]
-	switch {
-	case !slices.Contains(roles, t.Role):
-		return nil, fmt.Errorf("cpu: %s %q: a %v tensor, wants one of %v", verb, t.Name, t.Role, roles)
-	case isInt != (t.Type == engine.Int):
-		return nil, fmt.Errorf("cpu: %s %q: the tensor is %v, wants []int32 for int and []float32 or []float64 for float", verb, t.Name, t.Type)
-	case n != t.Len():
-		return nil, fmt.Errorf("cpu: %s %q: %d values for shape %v, wants %d", verb, t.Name, n, t.Shape, t.Len())
-	}
-	return t, nil
+	return e.p.Transfer(verb, id, values, roles...)
 }
 
 // Load copies values into a State or Data tensor.
 func (e *executable) Load(id engine.TensorID, values any) error {
-	var n int
-	var isInt bool
-	switch v := values.(type) {
-	case []float32:
-		n = len(v)
-	case []float64:
-		n = len(v)
-	case []int32:
-		n, isInt = len(v), true
-	default:
-		return fmt.Errorf("cpu: load tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
-	}
-	t, err := e.host("load", id, n, isInt, engine.State, engine.Data)
+	t, err := e.host("load", id, values, engine.State, engine.Data)
 	if err != nil {
 		return err
 	}
+	n := t.Len()
 	at := e.permanent[id].at
 	switch v := values.(type) {
 	case []float32:
@@ -109,26 +85,20 @@ func load[E float32 | float64](to []float32, from []E, shape []int, last bool) {
 
 // Fetch copies a State tensor out.
 func (e *executable) Fetch(id engine.TensorID, values any) error {
+	t, err := e.host("fetch", id, values, engine.State)
+	if err != nil {
+		return err
+	}
+	n, at := t.Len(), e.permanent[id].at
 	switch v := values.(type) {
 	case []float32:
-		if _, err := e.host("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
-		copy(v, unsafe.Slice((*float32)(e.permanent[id].at), len(v)))
+		copy(v, unsafe.Slice((*float32)(at), n))
 	case []float64:
-		if _, err := e.host("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
-		for i, x := range unsafe.Slice((*float32)(e.permanent[id].at), len(v)) {
+		for i, x := range unsafe.Slice((*float32)(at), n) {
 			v[i] = float64(x)
 		}
 	case []int32:
-		if _, err := e.host("fetch", id, len(v), true, engine.State); err != nil {
-			return err
-		}
-		copy(v, unsafe.Slice((*int32)(e.permanent[id].at), len(v)))
-	default:
-		return fmt.Errorf("cpu: fetch tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
+		copy(v, unsafe.Slice((*int32)(at), n))
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (c *compiler) sameMemory() bool {
 		b    *buffer
 		last bool
 	}{{from.plain, false}, {from.last, true}} {
-		if x.b == nil || !x.b.temporary && c.writtenBefore(x.b, c.lastUse[op.Out[0]]) {
+		if x.b == nil || !x.b.Temporary && c.writtenBefore(x.b, c.lastUse[op.Out[0]]) {
 			continue
 		}
 		s := strides(in, x.last)
@@ -193,7 +193,7 @@ func (c *compiler) transpose() {
 func (c *compiler) reshape() {
 	op := c.op
 	x := c.plain(op.In[0])
-	if !x.temporary && c.writtenBefore(x, c.lastUse[op.Out[0]]) {
+	if !x.Temporary && c.writtenBefore(x, c.lastUse[op.Out[0]]) {
 		y := c.newPlain(op.Out[0])
 		c.add(list(x), list(y), nil, func() { C.nm_copy(c.plan, x.at, y.at, size(y)) })
 		return

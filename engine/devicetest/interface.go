@@ -22,7 +22,31 @@ func interfaces(t *testing.T, dev engine.Device) {
 	t.Run("bad program", func(t *testing.T) { badProgram(t, dev) })
 	t.Run("several goroutines", func(t *testing.T) { severalGoroutines(t, dev) })
 	t.Run("out of memory", func(t *testing.T) { outOfMemory(t, dev) })
+	t.Run("closed", func(t *testing.T) { closed(t, dev) })
 	t.Run("empty schedule", func(t *testing.T) { emptySchedule(t, dev) })
+}
+
+// closed: an executable may be closed twice, and then refuses everything.
+func closed(t *testing.T, dev engine.Device) {
+	p := engine.NewProgram(0)
+	s := p.NewState("s", []int{2})
+	p.NewFunc("f", 0).Output(s)
+	e, err := dev.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := e.Load(s, []float32{1, 2}); err == nil {
+		t.Error("a closed executable loads")
+	}
+	if err := e.Fetch(s, []float32{1, 2}); err == nil {
+		t.Error("a closed executable fetches")
+	}
+	if _, err := e.Run(context.Background(), engine.Schedule{Steps: 1}); err == nil {
+		t.Error("a closed executable runs")
+	}
 }
 
 func sgdNet() *net { return newNet("sgd", mlp, engine.Rule{Kind: engine.RuleLinear}) }

@@ -42,8 +42,8 @@ func (e *executable[T]) unaryGrad(op *engine.Op) kernel {
 func (e *executable[T]) binary(op *engine.Op) kernel {
 	a, b, y := e.floats[op.In[0]], e.floats[op.In[1]], e.floats[op.Out[0]]
 	shape := e.p.Tensors[op.Out[0]].Shape
-	w := newWalk(shape, []int{0, 0, 0}, broadcastStrides(e.p.Tensors[op.In[0]].Shape, shape),
-		broadcastStrides(e.p.Tensors[op.In[1]].Shape, shape), strides(shape))
+	w := newWalk(shape, []int{0, 0, 0}, engine.BroadcastStrides(e.p.Tensors[op.In[0]].Shape, shape),
+		engine.BroadcastStrides(e.p.Tensors[op.In[1]].Shape, shape), engine.Strides(shape))
 	f := number[T](op.Fn)
 	n, sa, sb := w.inner(), w.step(0), w.step(1)
 	pass := func(_ int, pos []int) {
@@ -71,8 +71,8 @@ func (e *executable[T]) binary(op *engine.Op) kernel {
 func (e *executable[T]) where(op *engine.Op) kernel {
 	c, a, b, y := e.floats[op.In[0]], e.floats[op.In[1]], e.floats[op.In[2]], e.floats[op.Out[0]]
 	shape := e.p.Tensors[op.Out[0]].Shape
-	read := func(i int) []int { return broadcastStrides(e.p.Tensors[op.In[i]].Shape, shape) }
-	w := newWalk(shape, []int{0, 0, 0, 0}, read(0), read(1), read(2), strides(shape))
+	read := func(i int) []int { return engine.BroadcastStrides(e.p.Tensors[op.In[i]].Shape, shape) }
+	w := newWalk(shape, []int{0, 0, 0, 0}, read(0), read(1), read(2), engine.Strides(shape))
 	n := w.inner()
 	return func(*step) {
 		parallel(w.rows(), n*costCall, func(lo, hi int) {

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"netmend/engine"
@@ -13,6 +14,7 @@ type executable[T element] struct {
 	floats [][]T     // by TensorID; nil for Int tensors
 	ints   [][]int32 // by TensorID; nil for Float tensors
 	funcs  []function
+	closed bool
 }
 
 type function struct {
@@ -20,44 +22,24 @@ type function struct {
 	feeds   []engine.TensorID // Feed tensors that it reads
 }
 
-func (e *executable[T]) Close() error { return nil }
+// Close makes the executable refuse all that follows.
+func (e *executable[T]) Close() error {
+	e.closed = true
+	return nil
+}
 
-// tensor finds a tensor of one of the roles that the host may touch, for a message that begins with verb.
-func (e *executable[T]) tensor(verb string, id engine.TensorID, n int, isInt bool, roles ...engine.Role) (*engine.Tensor, error) {
-	if id < 0 || int(id) >= len(e.p.Tensors) {
-		return nil, fmt.Errorf("reference: %s: the program has no tensor %d", verb, id)
+// host finds a tensor that the host may touch, see engine.Program.Transfer.
+func (e *executable[T]) host(verb string, id engine.TensorID, values any, roles ...engine.Role) error {
+	if e.closed {
+		return fmt.Errorf("reference: %s: the executable is closed", verb)
 	}
-	t := &e.p.Tensors[id]
-	allowed := false
-	for _, r := range roles {
-		allowed = allowed || t.Role == r
-	}
-	switch {
-	case !allowed:
-		return nil, fmt.Errorf("reference: %s %q: a %v tensor, wants one of %v", verb, t.Name, t.Role, roles)
-	case isInt != (t.Type == engine.Int):
-		return nil, fmt.Errorf("reference: %s %q: the tensor is %v, wants []int32 for int and []float32 or []float64 for float", verb, t.Name, t.Type)
-	case n != t.Len():
-		return nil, fmt.Errorf("reference: %s %q: %d values for shape %v, wants %d", verb, t.Name, n, t.Shape, t.Len())
-	}
-	return t, nil
+	_, err := e.p.Transfer(verb, id, values, roles...)
+	return err
 }
 
 // Load copies values into a State or Data tensor.
 func (e *executable[T]) Load(id engine.TensorID, values any) error {
-	var n int
-	var isInt bool
-	switch v := values.(type) {
-	case []float32:
-		n = len(v)
-	case []float64:
-		n = len(v)
-	case []int32:
-		n, isInt = len(v), true
-	default:
-		return fmt.Errorf("reference: load tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
-	}
-	if _, err := e.tensor("load", id, n, isInt, engine.State, engine.Data); err != nil {
+	if err := e.host("load", id, values, engine.State, engine.Data); err != nil {
 		return err
 	}
 	switch v := values.(type) {
@@ -73,24 +55,16 @@ func (e *executable[T]) Load(id engine.TensorID, values any) error {
 
 // Fetch copies a State tensor out.
 func (e *executable[T]) Fetch(id engine.TensorID, values any) error {
+	if err := e.host("fetch", id, values, engine.State); err != nil {
+		return err
+	}
 	switch v := values.(type) {
 	case []float32:
-		if _, err := e.tensor("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
 		convert(v, e.floats[id])
 	case []float64:
-		if _, err := e.tensor("fetch", id, len(v), false, engine.State); err != nil {
-			return err
-		}
 		convert(v, e.floats[id])
 	case []int32:
-		if _, err := e.tensor("fetch", id, len(v), true, engine.State); err != nil {
-			return err
-		}
 		copy(v, e.ints[id])
-	default:
-		return fmt.Errorf("reference: fetch tensor %d: values of type %T, wants []float32, []float64 or []int32", id, values)
 	}
 	return nil
 }
@@ -103,6 +77,9 @@ func convert[A, B int32 | float32 | float64](dst []A, src []B) {
 
 // Run executes the steps of a schedule.
 func (e *executable[T]) Run(ctx context.Context, s engine.Schedule) (*engine.Result, error) {
+	if e.closed {
+		return nil, errors.New("reference: run: the executable is closed")
+	}
 	n, err := e.p.Steps(&s)
 	if err != nil {
 		return nil, err

@@ -5,29 +5,6 @@ import (
 	"slices"
 )
 
-// strides are the row-major strides of a shape.
-func strides(shape []int) []int {
-	s := make([]int, len(shape))
-	n := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		s[i] = n
-		n *= shape[i]
-	}
-	return s
-}
-
-// broadcastStrides are the strides with which a tensor of shape is read when it is broadcast to another: 0 along repeated axes.
-func broadcastStrides(shape, to []int) []int {
-	out := make([]int, len(to))
-	lead := len(to) - len(shape)
-	for i, s := range strides(shape) {
-		if shape[i] != 1 {
-			out[lead+i] = s
-		}
-	}
-	return out
-}
-
 // walk is a loop nest over a shape that carries one position per operand.
 type walk struct {
 	shape  []int

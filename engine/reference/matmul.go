@@ -49,7 +49,7 @@ func (e *executable[T]) matMul(op *engine.Op) kernel {
 // offsets lists where the matrices of a stack of shape begin when it is broadcast to another; size is a matrix's number of elements.
 func offsets(shape, to []int, size int) []int {
 	n := engine.Len(to)
-	w := newWalk(to, []int{0}, broadcastStrides(shape, to))
+	w := newWalk(to, []int{0}, engine.BroadcastStrides(shape, to))
 	at := outputStarts(&w, 0, n)
 	for i := range at {
 		at[i] *= size

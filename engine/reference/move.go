@@ -36,19 +36,19 @@ func move[E int32 | float32 | float64](p *engine.Program, op *engine.Op, buf [][
 		}
 		return func(*step) { copy(y, x) }
 	case engine.Broadcast:
-		return strided(y, x, newWalk(out, []int{0, 0}, strides(out), broadcastStrides(in, out)))
+		return strided(y, x, newWalk(out, []int{0, 0}, engine.Strides(out), engine.BroadcastStrides(in, out)))
 	case engine.Transpose:
 		from := make([]int, len(out))
-		for i, s := 0, strides(in); i < len(out); i++ {
+		for i, s := 0, engine.Strides(in); i < len(out); i++ {
 			from[i] = s[op.Axes[i]]
 		}
-		return strided(y, x, newWalk(out, []int{0, 0}, strides(out), from))
+		return strided(y, x, newWalk(out, []int{0, 0}, engine.Strides(out), from))
 	case engine.Slice:
 		start, from := placed(in, op)
-		return strided(y, x, newWalk(out, []int{0, start}, strides(out), from))
+		return strided(y, x, newWalk(out, []int{0, start}, engine.Strides(out), from))
 	case engine.Pad:
 		start, to := placed(out, op)
-		put := strided(y, x, newWalk(in, []int{start, 0}, to, strides(in)))
+		put := strided(y, x, newWalk(in, []int{start, 0}, to, engine.Strides(in)))
 		return func(s *step) {
 			for i := range y {
 				y[i] = E(op.Alpha)
@@ -63,7 +63,7 @@ func move[E int32 | float32 | float64](p *engine.Program, op *engine.Op, buf [][
 
 // placed is where element 0 of the small tensor of a Slice or Pad lies in the big one, and how far apart its elements are there.
 func placed(big []int, op *engine.Op) (start int, stride []int) {
-	stride = strides(big)
+	stride = engine.Strides(big)
 	for i := range stride {
 		start += op.Starts[i] * stride[i]
 		stride[i] *= op.Steps[i]

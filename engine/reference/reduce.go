@@ -51,7 +51,7 @@ func (e *executable[T]) reduce(op *engine.Op) kernel {
 // splitAxes makes two walks over x: over the axes that stay, and over those that are reduced. Both give positions in x.
 func splitAxes(shape, axes []int) (kept, reduced walk) {
 	var ks, kt, rs, rt []int
-	for i, s := range strides(shape) {
+	for i, s := range engine.Strides(shape) {
 		if slices.Contains(axes, i) {
 			rs, rt = append(rs, shape[i]), append(rt, s)
 		} else {

@@ -45,7 +45,7 @@ type guided struct {
 	used      float64                       // share of the budget
 	since     float64                       // spent when the incumbent came
 	hurt      map[repair.Key][]repair.Value // numbers that made things worse alone
-	tried     int                           // arms that were trained since then, and did not diverge; those that were trained to the end count wholeCounts times more
+	tried     int                           // arms trained since then that did not diverge; one that was trained to the end counts wholeCounts more
 	screened  int                           // arms that have left the first rung
 }
 
@@ -434,7 +434,7 @@ func (g *guided) gained() float64 {
 			base = 0
 		}
 		return max(0, min(1, 1-(1-bar)/(1-base)))
-	case math.IsNaN(base) || math.IsInf(base, 0): // anything that trains has gained everything on it
+	case math.IsNaN(base) || math.IsInf(base, 0): // there is no share of an error without bounds
 		return nearShare
 	}
 	return max(0, min(1, 1-math.Abs(bar)/math.Abs(base)))

@@ -59,7 +59,7 @@ func (e *env) maxima(x engine.TensorID, w *engine.Window, columns bool) (value, 
 		return value{}, fmt.Errorf("indices of %d windows of %d elements of %v are not supported: wants at most 2^22 places of windows and 2^24 elements",
 			places, size, s)
 	}
-	step := strides(s[2:])
+	step := engine.Strides(s[2:])
 	if columns {
 		for a, d := 0, 1; a < len(step); a++ {
 			step[a] = d

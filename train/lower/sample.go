@@ -65,7 +65,7 @@ func lowerGridSample(e *env, n *onnx.Node) error {
 				} else if w == engine.None {
 					w = old.weight
 				}
-				next = append(next, tap{e.Add(old.index, e.Affine(t.index, float64(strides(s[2:])[a]), 0)), w})
+				next = append(next, tap{e.Add(old.index, e.Affine(t.index, float64(engine.Strides(s[2:])[a]), 0)), w})
 			}
 		}
 		all = next

@@ -67,18 +67,9 @@ func (e *env) wholeIndex(i value) value {
 	return e.toInt(i.id, onnx.Int64)
 }
 
-func strides(shape []int) []int {
-	s, n := make([]int, len(shape)), 1
-	for k := len(shape) - 1; k >= 0; k-- {
-		s[k] = n
-		n *= shape[k]
-	}
-	return s
-}
-
 // elementIndex is the place in x, flattened, of the element that stands where the index stands but for axis a, which the index gives.
 func (e *env) elementIndex(x []int, index value, a int) (value, error) {
-	s, steps := e.shape(index), strides(x)
+	s, steps := e.shape(index), engine.Strides(x)
 	if len(s) != len(x) {
 		return value{}, fmt.Errorf("index %v and tensor %v differ in their number of dimensions", s, x)
 	}
@@ -130,7 +121,7 @@ func (e *env) tupleIndex(x []int, index value, batch int) (i value, row []int, e
 		return i, nil, fmt.Errorf("index %v does not fit %v with %d batch axes", s, x, batch)
 	}
 	depth, lead := s[len(s)-1], s[:len(s)-1]
-	steps := strides(x[:batch+depth])
+	steps := engine.Strides(x[:batch+depth])
 	i = e.broadcast(hostValue(&constant{elem: onnx.Float64, f: []float64{0}}), lead)
 	if index.host == nil { // the sum starts with what depends on data
 		i = index64()
@@ -405,7 +396,7 @@ func lowerReverseSequence(e *env, n *onnx.Node) error {
 	length, at := e.reshape(e.indexFloats(v[1]), lengths), e.along(s[time], 1, int(time), 2)
 	i := e.sub(e.affine(length, 1, -1), at)
 	i = e.where(e.compare(engine.Less, i, index64()), e.add(e.affine(i, 0, 0), at), i)
-	i = e.add(e.affine(i, float64(strides(s[:2])[time]), 0), e.along(s[batch], strides(s[:2])[batch], int(batch), 2))
+	i = e.add(e.affine(i, float64(engine.Strides(s[:2])[time]), 0), e.along(s[batch], engine.Strides(s[:2])[batch], int(batch), 2))
 	return e.set(0, e.pickFlat(e.reshape(v[0], append([]int{s[0] * s[1]}, s[2:]...)), i))
 }
 
