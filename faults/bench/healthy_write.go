@@ -5,12 +5,10 @@ import (
 	"encoding/csv"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"netmend/faults"
-	"netmend/repair"
 )
 
 // The files that Healthy.Write makes, with RunsFile.
@@ -29,15 +27,7 @@ func (h Healthy) Write() error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		raw  []byte
-	}{{RunsFile, runs}, {HealthyCSVFile, table}, {HealthyFile, []byte(h.Markdown())}} {
-		if err := repair.WriteFile(filepath.Join(h.Config.Out, f.name), f.raw); err != nil {
-			return err
-		}
-	}
-	return nil
+	return h.Config.write([]file{{RunsFile, runs}, {HealthyCSVFile, table}, {HealthyFile, []byte(h.Markdown())}})
 }
 
 // verdictGain is what the verdict measured, positive where the patch is better; nil without a patch.

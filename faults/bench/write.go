@@ -34,18 +34,22 @@ func (r Results) Write() error {
 	if err != nil {
 		return err
 	}
-	files := []struct {
-		name string
-		raw  []byte
-	}{{RunsFile, runs}, {CSVFile, table}, {TableFile, []byte(r.Markdown())}}
+	files := []file{{RunsFile, runs}, {CSVFile, table}, {TableFile, []byte(r.Markdown())}}
 	if !r.Config.ValuesOnly {
-		files = append(files, []struct {
-			name string
-			raw  []byte
-		}{{IRPlot, r.plotIR()}, {BudgetPlot, r.plotBudget()}, {EditsPlot, r.plotEdits()}}...)
+		files = append(files, file{IRPlot, r.plotIR()}, file{BudgetPlot, r.plotBudget()}, file{EditsPlot, r.plotEdits()})
 	}
+	return r.Config.write(files)
+}
+
+// file is a file of the output folder.
+type file struct {
+	name string
+	raw  []byte
+}
+
+func (c Config) write(files []file) error {
 	for _, f := range files {
-		if err := repair.WriteFile(filepath.Join(r.Config.Out, f.name), f.raw); err != nil {
+		if err := repair.WriteFile(filepath.Join(c.Out, f.name), f.raw); err != nil {
 			return err
 		}
 	}
