@@ -66,11 +66,7 @@ func (v *view) findSites() {
 		}
 		add(&site{fn: fn, nodes: []*onnx.Node{n}, in: n.Input(0)})
 	}
-	at := map[*onnx.Node]int{}
-	for i, n := range v.g.Nodes {
-		at[n] = i
-	}
-	slices.SortFunc(v.sites, func(a, b *site) int { return at[a.nodes[len(a.nodes)-1]] - at[b.nodes[len(b.nodes)-1]] })
+	slices.SortFunc(v.sites, func(a, b *site) int { return v.place[a.nodes[len(a.nodes)-1]] - v.place[b.nodes[len(b.nodes)-1]] })
 }
 
 // region finds a composed activation of a value: the shortest run of elementwise nodes that takes all uses of the value to one result and
@@ -111,31 +107,26 @@ func (v *view) logFollows(n *onnx.Node) bool {
 	return len(users) == 1 && users[0].Is("Log") && n.Is("Sigmoid")
 }
 
-// nextElementwise is the first node outside the region that is elementwise and computed from inside and constants alone.
+// nextElementwise is the first node outside the region that is elementwise and computed from inside and constants alone; nil if there is none.
 func (v *view) nextElementwise(nodes []*onnx.Node, inside map[string]bool) *onnx.Node {
-	var users []*onnx.Node
+	var first *onnx.Node
 	for value := range inside {
-		users = append(users, v.users[value]...)
-	}
-	for _, n := range v.g.Nodes {
-		if !slices.Contains(users, n) || slices.Contains(nodes, n) {
-			continue
-		}
-		if elementwise[n.OpType] == nil && !n.Is("Clip") || !n.Is(n.OpType) || len(n.Outputs) != 1 {
-			continue
-		}
-		if slices.ContainsFunc(v.layers, func(l layer) bool { return l.add == n }) {
-			continue // the bias of a layer with one unit is one number, too
-		}
-		ok := true
-		for _, in := range n.Inputs {
-			ok = ok && (in == "" || inside[in] || len(v.constant(in)) == 1)
-		}
-		if ok {
-			return n
+		for _, n := range v.users[value] {
+			if (first == nil || v.place[n] < v.place[first]) && !slices.Contains(nodes, n) && v.elementwiseFrom(n, inside) {
+				first = n
+			}
 		}
 	}
-	return nil
+	return first
+}
+
+// elementwiseFrom says whether a node is elementwise and computed from these values and constants alone. The bias of a layer with one unit is one number
+// as well, and part of the layer.
+func (v *view) elementwiseFrom(n *onnx.Node, inside map[string]bool) bool {
+	if elementwise[n.OpType] == nil && !n.Is("Clip") || !n.Is(n.OpType) || len(n.Outputs) != 1 || v.biasNodes[n] {
+		return false
+	}
+	return !slices.ContainsFunc(n.Inputs, func(in string) bool { return in != "" && !inside[in] && len(v.constant(in)) != 1 })
 }
 
 // oneExit says whether nothing outside the nodes uses in or a result of theirs but the last one's.

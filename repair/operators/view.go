@@ -12,30 +12,33 @@ import (
 // before the change.
 type view struct {
 	repair.Subject
-	g        *onnx.Graph
-	users    map[string][]*onnx.Node
-	maker    map[string]*onnx.Node
-	inits    map[string]*onnx.Tensor
-	outputs  map[string]bool
-	layers   []layer
-	deep     map[string]bool // values that a layer depends on
-	sites    []*site         // see activations
-	looked   bool
-	types    onnx.Types // see shape
-	only     string     // the target that slots are wanted for; "": all
-	inferred bool
+	g         *onnx.Graph
+	place     map[*onnx.Node]int // in the order of the graph's nodes
+	users     map[string][]*onnx.Node
+	maker     map[string]*onnx.Node
+	inits     map[string]*onnx.Tensor
+	outputs   map[string]bool
+	layers    []layer
+	biasNodes map[*onnx.Node]bool // that add a layer's bias
+	deep      map[string]bool     // values that a layer depends on
+	sites     []*site             // see activations
+	looked    bool
+	types     onnx.Types // see shape
+	only      string     // the target that slots are wanted for; "": all
+	inferred  bool
 }
 
 func newView(s repair.Subject) *view {
-	v := &view{Subject: s, g: s.Model.Graph, users: map[string][]*onnx.Node{}, maker: map[string]*onnx.Node{}, inits: map[string]*onnx.Tensor{},
-		outputs: map[string]bool{}}
+	v := &view{Subject: s, g: s.Model.Graph, place: map[*onnx.Node]int{}, users: map[string][]*onnx.Node{}, maker: map[string]*onnx.Node{},
+		inits: map[string]*onnx.Tensor{}, outputs: map[string]bool{}, biasNodes: map[*onnx.Node]bool{}}
 	for _, t := range v.g.Initializers {
 		v.inits[t.Name] = t
 	}
 	for i := range v.g.Outputs {
 		v.outputs[v.g.Outputs[i].Name] = true
 	}
-	for _, n := range v.g.Nodes {
+	for i, n := range v.g.Nodes {
+		v.place[n] = i
 		seen := map[string]bool{"": true}
 		for _, in := range n.Inputs {
 			if !seen[in] {
@@ -114,6 +117,9 @@ func (v *view) findLayers() {
 			v.findBias(&l)
 		}
 		v.layers = append(v.layers, l)
+		if l.add != nil {
+			v.biasNodes[l.add] = true
+		}
 	}
 	v.deep = map[string]bool{}
 	for i := len(v.g.Nodes) - 1; i >= 0; i-- {
