@@ -148,6 +148,9 @@ func conform(t *testing.T, s repair.Subject, o repair.Operator, slot repair.Slot
 		turn++
 		values = values[turn%4*len(values)/4 : (turn%4+1)*len(values)/4]
 	}
+	if testing.Short() && len(values) > 2 { // for the race detector, which is slow
+		values = []repair.Value{values[0], values[len(values)-1]}
+	}
 	for _, value := range values {
 		e := repair.Edit{Operator: o.Name(), Target: slot.Target, Value: value}
 		got, err := o.Apply(s, e)
