@@ -324,6 +324,9 @@ func TestOutOfMemory(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
+	if err := dev.Close(); err != nil { // frees the data set too
+		t.Error(err)
+	}
 	if after := emulator.Get(t, "allocations"); after != before {
 		t.Errorf("%d allocations are left", after-before)
 	}

@@ -39,6 +39,7 @@ var kernelFlags = []string{"-fsanitize=bounds,alignment,integer-divide-by-zero",
 //	init=0               the CUresult that cuInit gives
 //	version=12040        of the driver
 //	memory=4294967296    bytes of each device
+//	taken=0              bytes of it that other programs hold
 //	compute=75           compute capability 7.5, which decides how much shared memory there is
 //	multiprocessors=2    which kernels' grids are chosen by
 //	fail_alloc=0         the n-th allocation from now on runs out of memory

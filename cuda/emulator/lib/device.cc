@@ -14,7 +14,7 @@ long long *Settings::find(const char *name) {
     struct {
         const char *name;
         long long *value;
-    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"fail_alloc", &fail_alloc},
+    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"taken", &taken}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"fail_alloc", &fail_alloc},
                {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"threads", &threads}, {"reverse", &reverse}};
     for (auto &s : all)
         if (strcmp(s.name, name) == 0) return s.value;
@@ -92,6 +92,7 @@ int Context::execute(Op &op) {
     case Op::upload:
         if (!memory.holds(op.to, op.bytes)) return ILLEGAL_ADDRESS;
         memcpy(op.to, op.staged.empty() ? op.from : op.staged.data(), op.bytes);
+        counts.uploaded += (long long)op.bytes;
         return SUCCESS;
     case Op::download:
         if (!memory.holds(op.from, op.bytes)) return ILLEGAL_ADDRESS;

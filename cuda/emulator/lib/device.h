@@ -43,6 +43,7 @@ struct Settings {
     long long init = 0;                   // what cuInit gives
     long long version = 12040;            // of the driver
     long long memory = 4LL << 30;         // bytes of a device
+    long long taken = 0;                  // bytes of it that other programs hold
     long long compute = 75;               // capability: 75 is 7.5, the least that the kernels are compiled for
     long long multiprocessors = 2;
     long long fail_alloc = 0;             // the n-th allocation from now on is refused; 0: none
@@ -131,7 +132,7 @@ struct Context {
 
 // Counts since the library was loaded, for tests: nmEmulatorGet.
 struct Counts {
-    long long launches = 0, graph_launches = 0, allocations = 0, waits = 0;
+    long long launches = 0, graph_launches = 0, allocations = 0, waits = 0, uploaded = 0;
 };
 extern Counts counts;
 

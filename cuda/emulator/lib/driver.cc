@@ -50,6 +50,7 @@ API long long nmEmulatorGet(const char *name) {
     if (strcmp(name, "launches") == 0) return counts.launches;
     if (strcmp(name, "graph_launches") == 0) return counts.graph_launches;
     if (strcmp(name, "waits") == 0) return counts.waits;
+    if (strcmp(name, "uploaded") == 0) return counts.uploaded;
     long long live = 0, bytes = 0;
     for (auto &x : contexts) live += (long long)x->memory.count(), bytes += (long long)x->memory.used();
     if (strcmp(name, "allocations") == 0) return live;
@@ -237,10 +238,16 @@ API int cuCtxSynchronize() {
 
 static Memory host;  // page-locked; of the process
 
+// room is what is free of a device's memory.
+static size_t room(Context *x) {
+    size_t used = x->memory.used() + (size_t)settings.taken;
+    return (size_t)settings.memory < used ? 0 : (size_t)settings.memory - used;
+}
+
 API int cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
     ENTER();
     *total = (size_t)settings.memory;
-    *free_bytes = *total < x->memory.used() ? 0 : *total - x->memory.used();
+    *free_bytes = room(x);
     return SUCCESS;
 }
 
@@ -249,7 +256,7 @@ API int cuMemAlloc_v2(Pointer *pointer, size_t bytes) {
     *pointer = 0;
     if (bytes == 0) return INVALID_VALUE;
     if (settings.fail_alloc > 0 && --settings.fail_alloc == 0) return OUT_OF_MEMORY;
-    if (bytes > (size_t)settings.memory || x->memory.used() > (size_t)settings.memory - bytes) return OUT_OF_MEMORY;
+    if (bytes > room(x)) return OUT_OF_MEMORY;
     char *p = x->memory.alloc(bytes);
     if (p == nullptr) return OUT_OF_MEMORY;
     *pointer = (Pointer)(uintptr_t)p;
