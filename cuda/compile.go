@@ -69,6 +69,18 @@ func (d *device) Compile(p *engine.Program) (engine.Executable, error) {
 		return nil, err
 	}
 	c := &compiler{dev: d, p: p}
+	d.live.Add(1) // an executable's Close takes it back
+	e, err := c.checked()
+	if err != nil {
+		d.live.Add(-1)
+		return nil, d.explain(err)
+	}
+	return e, nil
+}
+
+// checked refuses what the device cannot run, and compiles the rest.
+func (c *compiler) checked() (*executable, error) {
+	d, p := c.dev, c.p
 	for i := range p.Tensors { // in float64: a product of dimensions may exceed an int
 		bytes := 4.0
 		for _, n := range p.Tensors[i].Shape {
@@ -85,11 +97,7 @@ func (d *device) Compile(p *engine.Program) (engine.Executable, error) {
 			}
 		}
 	}
-	e, err := c.compile()
-	if err != nil {
-		return nil, d.explain(err)
-	}
-	return e, nil
+	return c.compile()
 }
 
 func (d *device) tooLarge(needs int64) error {
@@ -154,7 +162,7 @@ func (c *compiler) compile() (_ *executable, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.Close())
+			err = errors.Join(err, e.free())
 		}
 	}()
 	if err := e.allocate(int64(c.fixed), int64(top)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"netmend/cuda/driver"
@@ -25,35 +26,63 @@ type device struct {
 // New makes the device. It fails where there is no GPU that can be used; the error says why. Devices on the same GPU share its memory, its kernels and the
 // data sets that lie there.
 func New(o Options) (engine.Device, error) {
+	lib, err := start(o)
+	if err != nil {
+		return nil, err
+	}
+	return newDevice(lib, o)
+}
+
+// start checks options and opens the driver.
+func start(o Options) (*driver.Driver, error) {
 	if o.Index < 0 || o.MemoryLimit < 0 {
 		return nil, fmt.Errorf("cuda: device %d, memory limit of %d bytes: neither may be negative", o.Index, o.MemoryLimit)
 	}
 	if o.Precision != "" && !slices.Contains(Precisions, o.Precision) {
 		return nil, fmt.Errorf("cuda: precision %q is not known: one of %v", o.Precision, Precisions)
 	}
-	lib, err := driver.Open()
-	if err != nil {
-		return nil, err
-	}
+	return driver.Open()
+}
+
+func newDevice(lib *driver.Driver, o Options) (*device, error) {
 	info, err := lib.Device(o.Index)
 	if err != nil {
 		return nil, err
 	}
 	d := &device{limit: o.MemoryLimit}
-	d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v)", o.Index, info.Name, info.Compute[0], info.Compute[1], info.Driver)
 	if o.Precision != "float32" {
 		d.precision = o.Precision
 	}
+	d.name = nameOf([]int{o.Index}, info.Info, d.precision)
 	if d.precision != "" {
-		d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v, %s)", o.Index, info.Name, info.Compute[0], info.Compute[1], info.Driver, o.Precision)
 		if target, err := kernels.Target(info.Compute); err != nil || target == "ptx" {
 			return nil, fmt.Errorf("%s: netmend has no %s kernels for compute capability %d.%d; use float32", d.name, o.Precision, info.Compute[0], info.Compute[1])
 		}
 	}
 	if d.gpu, err = openGPU(lib, o.Index); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.name, d.explain(err))
+		if errors.Is(err, driver.ErrLost) || errors.Is(err, driver.ErrOutOfMemory) {
+			return nil, d.explain(err)
+		}
+		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
 	return d, nil
+}
+
+// nameOf is, for example, "cuda:0,2 (NVIDIA A100-SXM4-40GB, 8.0, 108 multiprocessors, driver 12.4, bf16)". What is in the parenthesis decides about bits.
+func nameOf(indices []int, info driver.Info, precision string) string {
+	return fmt.Sprintf("cuda:%s %s", numbers(indices), modelOf(info, precision))
+}
+
+func modelOf(info driver.Info, precision string) string {
+	if precision != "" {
+		precision = ", " + precision
+	}
+	return fmt.Sprintf("(%s, %d.%d, %d multiprocessors, driver %v%s)", info.Name, info.Compute[0], info.Compute[1], info.Multiprocessors, info.Driver, precision)
+}
+
+// numbers are indices as --device takes them: "0,2".
+func numbers(indices []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(indices), " ", ","), "[]")
 }
 
 func (d *device) Name() string { return d.name }
@@ -75,7 +104,7 @@ func (d *device) most() int64 {
 // explain adds to an error what callers branch on, and the way out.
 func (d *device) explain(err error) error {
 	switch {
-	case err == nil || errors.Is(err, engine.ErrMemory):
+	case err == nil || errors.Is(err, engine.ErrMemory) || errors.Is(err, engine.ErrDeviceLost):
 		return err
 	case errors.Is(err, driver.ErrOutOfMemory): // not of a kind that allocate refuses
 		return fmt.Errorf("cuda: %w: %w; fewer trainings at a time, or a smaller batch, need less", engine.ErrMemoryInUse, err)
@@ -83,7 +112,7 @@ func (d *device) explain(err error) error {
 		if d.gpu != nil {
 			d.noteLoss(err)
 		}
-		return fmt.Errorf("%s is lost to this process, and with it all that lay on it; start anew, from the last checkpoint: %w", d.name, err)
+		return fmt.Errorf("%s: %w: all that lay on it is gone, and this process cannot use it any more: %w", d.name, engine.ErrDeviceLost, err)
 	}
 	return err
 }

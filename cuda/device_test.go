@@ -345,11 +345,11 @@ func TestLost(t *testing.T) {
 		}
 	}
 	s := engine.Schedule{Rows: make([]int32, netBatch), Feeds: map[engine.TensorID][]float64{coefs: {1, 0, 0, 1, 0}}}
-	if _, err := e.Run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "lost") || errors.Is(err, engine.ErrMemory) {
+	if _, err := e.Run(t.Context(), s); !errors.Is(err, engine.ErrDeviceLost) || !strings.Contains(err.Error(), "device lost") || errors.Is(err, engine.ErrMemory) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := e.Run(t.Context(), s); err == nil {
-		t.Error("a lost GPU runs")
+	if _, err := e.Run(t.Context(), s); !errors.Is(err, engine.ErrDeviceLost) {
+		t.Errorf("a lost GPU runs: error %v", err)
 	}
 }
 

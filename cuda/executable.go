@@ -82,6 +82,14 @@ func (e *executable) Close() error {
 		return nil
 	}
 	e.closed = true
+	e.dev.live.Add(-1)
+	return e.dev.explain(e.free())
+}
+
+// Place is the name of the GPU that the executable is on, see engine.Placed.
+func (e *executable) Place() string { return e.dev.name }
+
+func (e *executable) free() error {
 	var errs []error
 	if e.stream != nil {
 		errs = append(errs, e.stream.Synchronize())
@@ -100,7 +108,7 @@ func (e *executable) Close() error {
 	if e.stream != nil {
 		errs = append(errs, e.stream.Close())
 	}
-	return e.dev.explain(errors.Join(errs...))
+	return errors.Join(errs...)
 }
 
 // host finds a tensor that the host may touch, see engine.Program.Transfer.

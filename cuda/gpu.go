@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"netmend/cuda/driver"
 	"netmend/cuda/kernels"
@@ -24,6 +25,7 @@ type gpu struct {
 	modules []*driver.Module
 	kernels map[string]*driver.Function
 	upload  staging
+	live    atomic.Int32 // executables on it, and those that are about to be
 
 	mu   sync.Mutex // of what follows, and of what is done to memory: what is free stays free until it is allocated
 	held int64      // bytes that executables and data sets lie in
@@ -57,9 +59,7 @@ func openGPU(lib *driver.Driver, index int) (*gpu, error) {
 	g.start.Do(func() { g.failure = g.begin(lib) })
 	err := g.failure
 	if err == nil {
-		g.mu.Lock()
-		err = g.lost
-		g.mu.Unlock()
+		err = g.loss()
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.close())
@@ -165,6 +165,32 @@ func (g *gpu) noteLoss(err error) {
 	}
 }
 
+// loss is the error that says that the GPU is lost; nil: it is not, as far as is known.
+func (g *gpu) loss() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lost
+}
+
+// room is what is free now and may be taken, in bytes.
+func (g *gpu) room() (int64, error) {
+	free, _, err := g.context.Memory()
+	return free - g.keptFree(), err
+}
+
+// roomAndIdle is what may be taken when the data sets that nobody uses have made room, in bytes.
+func (g *gpu) roomAndIdle() (int64, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	room, err := g.room()
+	for _, c := range g.data {
+		if c.users == 0 {
+			room += granules(c.size)
+		}
+	}
+	return room, err
+}
+
 // keptFree is what of a GPU's memory no executable and no data set takes: a 64th, for what the driver allocates without being asked (graphs, kernels that are
 // loaded at their first launch, the stacks of threads), and for other programs that need a little more than before. How much the driver needs has not
 // been measured on a GPU.
@@ -189,15 +215,15 @@ func (g *gpu) allocate(sizes ...int64) (at []driver.Pointer, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for {
-		free, _, err := g.context.Memory()
+		room, err := g.room()
 		if err != nil {
 			return nil, err
 		}
-		if needs <= free-g.keptFree() {
+		if needs <= room {
 			break
 		}
 		if !g.evict() {
-			return nil, g.inUse(needs, free, nil)
+			return nil, g.inUse(needs, room, nil)
 		}
 	}
 	for _, n := range sizes {
@@ -211,8 +237,8 @@ func (g *gpu) allocate(sizes ...int64) (at []driver.Pointer, err error) {
 				g.held -= granules(sizes[i])
 			}
 			if errors.Is(err, driver.ErrOutOfMemory) {
-				free, _, _ := g.context.Memory()
-				err = g.inUse(needs, free, err)
+				room, _ := g.room()
+				err = g.inUse(needs, room, err)
 			}
 			return nil, err
 		}
@@ -222,9 +248,9 @@ func (g *gpu) allocate(sizes ...int64) (at []driver.Pointer, err error) {
 	return at, nil
 }
 
-func (g *gpu) inUse(needs, free int64, cause error) error {
+func (g *gpu) inUse(needs, room int64, cause error) error {
 	err := fmt.Errorf("cuda: %w: needs %d MiB, %d of %d MiB are free, %d MiB are held by other trainings of this process; fewer at a time, or a smaller batch, "+
-		"need less", engine.ErrMemoryInUse, ceilMiB(needs), max(0, free-g.keptFree())>>20, g.usable()>>20, g.held>>20)
+		"need less", engine.ErrMemoryInUse, ceilMiB(needs), max(0, room)>>20, g.usable()>>20, g.held>>20)
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}

@@ -161,9 +161,11 @@ API int cuDeviceGet(int *device, int ordinal) {
     return SUCCESS;
 }
 
+static bool other(int device) { return device >= settings.devices - settings.others; }
+
 API int cuDeviceGetName(char *name, int length, int device) {
     DEVICE(device);
-    snprintf(name, (size_t)length, "netmend emulator");
+    snprintf(name, (size_t)length, other(device) ? "netmend emulator II" : "netmend emulator");
     return SUCCESS;
 }
 
@@ -185,7 +187,7 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 1: *value = 1024; return SUCCESS;                            // MAX_THREADS_PER_BLOCK
     case 8: *value = shared_per_block; return SUCCESS;                // MAX_SHARED_MEMORY_PER_BLOCK
     case 10: *value = 32; return SUCCESS;                             // WARP_SIZE
-    case 16: *value = (int)settings.multiprocessors; return SUCCESS;  // MULTIPROCESSOR_COUNT
+    case 16: *value = (int)settings.multiprocessors + other(device); return SUCCESS;  // MULTIPROCESSOR_COUNT
     case 20: *value = 0; return SUCCESS;                              // COMPUTE_MODE
     case 75: *value = (int)settings.compute / 10; return SUCCESS;     // COMPUTE_CAPABILITY_MAJOR
     case 76: *value = (int)settings.compute % 10; return SUCCESS;     // COMPUTE_CAPABILITY_MINOR
