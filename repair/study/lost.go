@@ -1,0 +1,70 @@
+package study
+
+import (
+	"context"
+	"errors"
+
+	"netmend/engine"
+	"netmend/onnx"
+	"netmend/repair"
+	"netmend/train"
+)
+
+// untilLost gives a Start whose trainings end the context when they meet a lost device (engine.ErrDeviceLost), with that error as its cause. A study takes
+// every other error of a training for a result; this one, met by all trainings on the device whoever caused it, interrupts the study, whose journal can
+// be gone on with. The context ends before anyone sees the error, and at the latest with stop.
+func untilLost(ctx context.Context, start Start) (_ context.Context, _ Start, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	look := func(err error) error {
+		if errors.Is(err, engine.ErrDeviceLost) {
+			cancel(err)
+		}
+		return err
+	}
+	watched := func(s repair.Subject, o train.Options) (Training, error) {
+		tr, err := start(s, o)
+		if look(err) != nil {
+			return nil, err
+		}
+		return watchedTraining{tr, look}, nil
+	}
+	return ctx, watched, func() { cancel(nil) }
+}
+
+// watchedTraining shows the errors of a training to look.
+type watchedTraining struct {
+	Training
+	look func(error) error
+}
+
+func (t watchedTraining) Advance(ctx context.Context, steps int) (bool, error) {
+	done, err := t.Training.Advance(ctx, steps)
+	return done, t.look(err)
+}
+
+func (t watchedTraining) Fit(ctx context.Context, epochs int) (train.Outcome, error) {
+	o, err := t.Training.Fit(ctx, epochs)
+	return o, t.look(err)
+}
+
+func (t watchedTraining) Evaluate(ctx context.Context, rows []int32) (train.Evaluation, error) {
+	ev, err := t.Training.Evaluate(ctx, rows)
+	return ev, t.look(err)
+}
+
+func (t watchedTraining) EvaluateGroups(ctx context.Context, rows []int32, n int) (train.Evaluation, error) {
+	ev, err := t.Training.EvaluateGroups(ctx, rows, n)
+	return ev, t.look(err)
+}
+
+func (t watchedTraining) Checkpoint() (Checkpoint, error) {
+	c, err := t.Training.Checkpoint()
+	return c, t.look(err)
+}
+
+func (t watchedTraining) Restore(c Checkpoint) error { return t.look(t.Training.Restore(c)) }
+
+func (t watchedTraining) Model() (*onnx.Model, error) {
+	m, err := t.Training.Model()
+	return m, t.look(err)
+}
