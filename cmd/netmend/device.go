@@ -18,7 +18,8 @@ import (
 	"netmend/engine/reference"
 )
 
-var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU)"}
+var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto",
+	Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU; cuda:0,2 or cuda:all spread trainings over GPUs that are alike)"}
 
 var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
 	Usage: "`NAME`: float32, or bf16 (cpu, cuda) and tf32 (cuda), which round the factors of matrix products and convolutions"}
@@ -27,13 +28,13 @@ var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
 // it does not have is refused.
 func trainingDevice(c *cli.Context, threads int) (engine.Device, error) {
 	name, precision := c.String("device"), c.String("precision")
-	index, gpu := gpuIndex(name)
+	gpus, gpu := gpuIndices(name)
 	has := slices.Contains(cpu.Precisions, precision)
 	switch {
 	case !has && !slices.Contains(cuda.Precisions, precision):
 		return nil, usage("--precision %q is not known: one of %v", precision, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cpu.Precisions, cuda.Precisions)))))
 	case gpu:
-		return openGPU(cuda.Options{Index: index, Precision: precision})
+		return openGPUs(gpus, cuda.Options{Precision: precision})
 	case precision == "float32":
 		return openDeviceWith(name, cpu.Options{Threads: threads})
 	case !has:
@@ -50,8 +51,8 @@ func openDevice(name string) (engine.Device, error) { return openDeviceWith(name
 
 // openDeviceWith is openDevice with options for the cpu device.
 func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
-	if index, ok := gpuIndex(name); ok {
-		return openGPU(cuda.Options{Index: index})
+	if gpus, ok := gpuIndices(name); ok {
+		return openGPUs(gpus, cuda.Options{})
 	}
 	switch name {
 	case "reference":
@@ -68,25 +69,39 @@ func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 		}
 		return reference.New(), nil
 	}
-	return nil, usage("--device %q is not known: auto, cpu, reference, cuda or cuda:N", name)
+	return nil, usage("--device %q is not known: auto, cpu, reference, cuda, cuda:N, cuda:N,M or cuda:all", name)
 }
 
-func openGPU(o cuda.Options) (engine.Device, error) {
-	dev, err := cuda.New(o)
+func openGPUs(indices []int, o cuda.Options) (dev engine.Device, err error) {
+	if len(indices) == 1 {
+		o.Index = indices[0]
+		dev, err = cuda.New(o)
+	} else {
+		dev, err = cuda.NewPool(indices, o)
+	}
 	if err != nil {
 		return nil, hinted(err, "netmend devices lists what can train here; --device cpu needs no GPU")
 	}
 	return dev, nil
 }
 
-// gpuIndex reads "cuda", the first GPU, and "cuda:N".
-func gpuIndex(name string) (int, bool) {
-	number, ok := strings.CutPrefix(name, "cuda:")
-	if !ok {
-		return 0, name == "cuda"
+// gpuIndices reads "cuda", the first GPU, "cuda:N", "cuda:N,M" and "cuda:all", which has no indices.
+func gpuIndices(name string) (indices []int, ok bool) {
+	list, ok := strings.CutPrefix(name, "cuda:")
+	switch {
+	case !ok:
+		return []int{0}, name == "cuda"
+	case list == "all":
+		return nil, true
 	}
-	n, err := strconv.ParseUint(number, 10, 16)
-	return int(n), err == nil
+	for number := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return nil, false
+		}
+		indices = append(indices, int(n))
+	}
+	return indices, true
 }
 
 func devicesCommand() *cli.Command {
