@@ -1,28 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
-	"go.yaml.in/yaml/v3"
 
 	"netmend/engine"
 	"netmend/repair"
 	"netmend/repair/study"
-	"netmend/train"
 )
 
 // The files of a batch: one in its folder, two in those of its jobs beside what repair writes.
@@ -50,39 +43,6 @@ func batchCommand() *cli.Command {
 			deviceFlag, precisionFlag, jsonFlag},
 		Action: runBatch,
 	}
-}
-
-// job is an entry of the jobs file.
-type job struct {
-	Name          string `json:"name"`
-	repairOptions `yaml:",inline"`
-}
-
-// outcome is what became of a job.
-type outcome string
-
-// The outcomes; the first two are the study's verdicts.
-const (
-	jobRepaired = outcome(study.Repaired)
-	jobNoRepair = outcome(study.NoRepair)
-	jobFailed   = outcome("error")
-	jobWaiting  = outcome("waiting") // not begun, or interrupted
-)
-
-// jobResult is a job's line of the summary.
-type jobResult struct {
-	Name     string         `json:"name"`
-	Outcome  outcome        `json:"outcome"`
-	Metric   train.Metric   `json:"metric,omitempty"`
-	Faulty   *repair.Number `json:"faulty,omitempty"`   // mean on the hold-out rows
-	Repaired *repair.Number `json:"repaired,omitempty"` // of the best patch, proven or not; absent without one
-	P        *repair.Number `json:"p,omitempty"`        // study.Report.Claim
-	Words    []string       `json:"words,omitempty"`    // the patch in English
-	Trials   int            `json:"trials,omitempty"`
-	CostX    *repair.Number `json:"cost_x,omitempty"` // of the search, in trainings of the faulty subject
-	Seconds  float64        `json:"seconds,omitempty"`
-	Reason   string         `json:"reason,omitempty"` // of the verdict, or of the failure
-	Hint     string         `json:"hint,omitempty"`
 }
 
 // batch is a list of jobs at work.
@@ -137,87 +97,6 @@ func runBatch(c *cli.Context) error {
 		return err
 	}
 	return b.verdict(c.Context)
-}
-
-// readJobs reads and checks a file of jobs. What a job's own files hold is not looked at yet.
-func readJobs(path string) ([]job, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var strict struct {
-		Defaults job
-		Jobs     []job
-	}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(&strict); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &failure{err: fmt.Errorf("%s: %w", path, err), hint: "`netmend batch --help` shows such a file", code: exitUsage}
-	}
-	if len(strict.Jobs) == 0 {
-		return nil, &failure{err: fmt.Errorf("%s: there are no jobs", path), hint: "`netmend batch --help` shows such a file", code: exitUsage}
-	}
-	var file struct { // the same once more: a job is read over the defaults
-		Defaults yaml.Node
-		Jobs     []yaml.Node
-	}
-	if err := yaml.Unmarshal(raw, &file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	taken := map[string]bool{}
-	jobs := make([]job, len(file.Jobs))
-	for i := range jobs {
-		j := job{repairOptions: defaultRepair()}
-		for _, n := range []*yaml.Node{&file.Defaults, &file.Jobs[i]} {
-			if n.IsZero() {
-				continue
-			}
-			if err := n.Decode(&j); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-		}
-		if err := j.complete(filepath.Dir(path)); err != nil {
-			var f *failure
-			if errors.As(err, &f) {
-				f.err = fmt.Errorf("%s: job %d: %w", path, i+1, f.err)
-			}
-			return nil, err
-		}
-		if taken[j.Name] {
-			return nil, usage("%s: there are two jobs %q: give them names", path, j.Name)
-		}
-		taken[j.Name] = true
-		jobs[i] = j
-	}
-	return jobs, nil
-}
-
-// complete checks a job, names it after its model where it has no name, and leads its paths from the folder of the jobs file.
-func (j *job) complete(folder string) error {
-	if j.Model == "" {
-		return usage("it has no model")
-	}
-	if err := j.subjectFiles.check(); err != nil {
-		return err
-	}
-	if _, err := j.config(); err != nil {
-		return err
-	}
-	for _, p := range []*string{&j.Model, &j.Recipe, &j.Data} {
-		if !filepath.IsAbs(*p) {
-			*p = filepath.Join(folder, *p)
-		}
-	}
-	if j.Name == "" {
-		j.Name = strings.TrimSuffix(filepath.Base(j.Model), filepath.Ext(j.Model))
-		if j.Name == "model" { // as the export scripts call every one
-			j.Name = filepath.Base(filepath.Dir(j.Model))
-		}
-	}
-	if j.Name != filepath.Base(j.Name) || !filepath.IsLocal(j.Name) || j.Name == "." || j.Name == fileSummary {
-		return usage("its name %q cannot name a folder", j.Name)
-	}
-	return nil
 }
 
 // prepare makes the output folder, or finds there what is done already.
@@ -335,42 +214,6 @@ func (b *batch) repair(ctx context.Context, j job, folder string) (report study.
 	return repairOn(ctx, dev, cfg, folder, resume, func() {})
 }
 
-// claim says whether the job's folder holds a journal to go on with. One of other options is refused.
-func (j job) claim(folder string) (resume bool, err error) {
-	raw, err := json.MarshalIndent(j, "", "  ")
-	if err != nil {
-		return false, err
-	}
-	path := filepath.Join(folder, fileJob)
-	if old, err := os.ReadFile(path); err == nil {
-		var was job
-		if err := json.Unmarshal(old, &was); err != nil {
-			return false, fmt.Errorf("%s: %w", path, err)
-		}
-		if !reflect.DeepEqual(was, j) {
-			return false, hinted(fmt.Errorf("%s: the job has been changed since it was begun", path), "give it another name, or remove its folder to begin anew")
-		}
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return false, err
-	} else if err := os.MkdirAll(folder, 0o755); err != nil {
-		return false, err
-	} else if err := repair.WriteFile(path, append(raw, '\n')); err != nil {
-		return false, err
-	}
-	_, err = os.Stat(filepath.Join(folder, fileJournal))
-	return err == nil, nil
-}
-
-func reported(name string, r study.Report) jobResult {
-	x := jobResult{Name: name, Outcome: outcome(r.Verdict), Metric: r.Metric, Faulty: &r.Faulty.Mean, Words: r.Words, Trials: r.Trials,
-		CostX: &r.CostX, Seconds: r.Seconds, Reason: r.Reason}
-	if len(r.Patch) > 0 {
-		p := repair.Number(r.Claim())
-		x.Repaired, x.P = &r.Repaired.Mean, &p
-	}
-	return x
-}
-
 // finish keeps a job's result, in the summary's file too.
 func (b *batch) finish(i int, r jobResult) error {
 	b.mu.Lock()
@@ -391,79 +234,4 @@ func (b *batch) finish(i int, r jobResult) error {
 		b.show.end()
 	}
 	return b.write()
-}
-
-// batchSummary is the summary's file and what --json prints.
-type batchSummary struct {
-	Repaired int         `json:"repaired"`
-	NoRepair int         `json:"no_repair"`
-	Failed   int         `json:"error"`
-	Waiting  int         `json:"waiting"`
-	Jobs     []jobResult `json:"jobs"`
-}
-
-func (b *batch) summary() batchSummary {
-	s := batchSummary{Jobs: b.results}
-	for _, r := range b.results {
-		switch r.Outcome {
-		case jobRepaired:
-			s.Repaired++
-		case jobNoRepair:
-			s.NoRepair++
-		case jobFailed:
-			s.Failed++
-		case jobWaiting:
-			s.Waiting++
-		}
-	}
-	return s
-}
-
-func (b *batch) write() error {
-	var sb strings.Builder
-	if err := writeJSON(&sb, b.summary()); err != nil {
-		return err
-	}
-	return repair.WriteFile(filepath.Join(b.out, fileSummary), []byte(sb.String()))
-}
-
-func (b *batch) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "job\toutcome\tmetric\tfaulty\tpatched\tp\ttrials\tcost\tpatch")
-	cell := func(n *repair.Number) string {
-		if n == nil {
-			return "-"
-		}
-		return number(float64(*n))
-	}
-	for _, r := range b.results {
-		cost, words := cell(r.CostX), strings.Join(r.Words, "; ")
-		if r.CostX != nil {
-			cost += "x"
-		}
-		if r.Outcome == jobFailed {
-			words = r.Reason
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Name, r.Outcome, r.Metric, cell(r.Faulty), cell(r.Repaired), cell(r.P), r.Trials, cost, words)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	s := b.summary()
-	_, err := fmt.Fprintf(w, "%d repaired, %d without repair, %d failed, %d waiting; wrote %s\n", s.Repaired, s.NoRepair, s.Failed, s.Waiting, filepath.Join(b.out, fileSummary))
-	return err
-}
-
-// verdict is the command's outcome.
-func (b *batch) verdict(ctx context.Context) error {
-	s := b.summary()
-	switch {
-	case s.Waiting > 0:
-		return resumable(fmt.Errorf("batch: %w: %w: %d of %d jobs are finished", study.ErrInterrupted, context.Cause(ctx), len(s.Jobs)-s.Waiting, len(s.Jobs)))
-	case s.Failed > 0:
-		return hinted(fmt.Errorf("batch: %d of %d jobs failed", s.Failed, len(s.Jobs)), "their folders hold "+fileError+"; --resume tries them again")
-	case s.NoRepair > 0:
-		return &failure{code: exitNoRepair}
-	}
-	return nil
 }
