@@ -81,6 +81,9 @@ func (d *device) Compile(p *engine.Program) (engine.Executable, error) {
 // checked refuses what the device cannot run, and compiles the rest.
 func (c *compiler) checked() (*executable, error) {
 	d, p := c.dev, c.p
+	if err := d.loss(); err != nil {
+		return nil, err
+	}
 	for i := range p.Tensors { // in float64: a product of dimensions may exceed an int
 		bytes := 4.0
 		for _, n := range p.Tensors[i].Shape {
@@ -130,7 +133,7 @@ const maxCounters = 1 << 16
 
 func (c *compiler) compile() (_ *executable, err error) {
 	c.permanent = make([]*buffer, len(c.p.Tensors))
-	columns := int64(0)
+	columns, mapped := int64(0), int64(0) // bytes of the data set, and of the memory that holds it
 	for i := range c.p.Tensors {
 		t := &c.p.Tensors[i]
 		switch t.Role {
@@ -139,6 +142,7 @@ func (c *compiler) compile() (_ *executable, err error) {
 		case engine.Data:
 			c.permanent[i] = &buffer{n: t.Len()}
 			columns += int64(bytesOf(c.permanent[i]))
+			mapped += granules(int64(bytesOf(c.permanent[i])))
 		case engine.Constant:
 			c.permanent[i] = c.table(4*t.Len(), func() []byte { return constant(t) })
 		}
@@ -157,7 +161,7 @@ func (c *compiler) compile() (_ *executable, err error) {
 	c.finishChains()
 	c.once = c.steps
 	top = max(top, place(c.once))
-	if needs := int64(c.fixed) + int64(top) + columns; needs > c.dev.most() {
+	if needs := int64(c.fixed) + int64(top) + columns; needs > c.dev.most() || granules(int64(c.fixed))+granules(int64(top))+mapped > c.dev.usable() {
 		return nil, c.dev.tooLarge(needs)
 	}
 	defer func() {

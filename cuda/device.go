@@ -101,6 +101,12 @@ func (d *device) most() int64 {
 	return d.usable()
 }
 
+// short is the part of a device's name that says which it is.
+func short(name string) string {
+	head, _, _ := strings.Cut(name, " (")
+	return head
+}
+
 // explain adds to an error what callers branch on, and the way out.
 func (d *device) explain(err error) error {
 	switch {
@@ -112,7 +118,9 @@ func (d *device) explain(err error) error {
 		if d.gpu != nil {
 			d.noteLoss(err)
 		}
-		return fmt.Errorf("%s: %w: all that lay on it is gone, and this process cannot use it any more: %w", d.name, engine.ErrDeviceLost, err)
+		var first *driver.Error // what fails after it, to free what is gone, says nothing new
+		errors.As(err, &first)
+		return fmt.Errorf("%s: %w, with all that lay on it; this process cannot use it any more: %w", short(d.name), engine.ErrDeviceLost, first)
 	}
 	return err
 }

@@ -178,10 +178,10 @@ func (p *pool) take(tried []*device, bytes int64) *device {
 
 // gone says that no GPU is left.
 func (p *pool) gone() error {
-	err := fmt.Errorf("%s: %w: no GPU is left that can be used", p.name, engine.ErrDeviceLost)
+	err := fmt.Errorf("%s: %w: no GPU is left that can be used", short(p.name), engine.ErrDeviceLost)
 	for _, m := range p.members {
 		if loss := m.loss(); loss != nil {
-			err = fmt.Errorf("%w; cuda:%d: %w", err, m.info.Index, loss)
+			err = fmt.Errorf("%w; %s: %w", err, short(m.name), loss)
 		}
 	}
 	return err

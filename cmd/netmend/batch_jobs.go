@@ -103,28 +103,27 @@ func (j *job) complete(folder string) error {
 	return nil
 }
 
-// claim says whether the job's folder holds a journal to go on with. One of other options is refused.
-func (j job) claim(folder string) (resume bool, err error) {
+// claim makes the job's folder, or finds it. One of other options is refused.
+func (j job) claim(folder string) error {
 	raw, err := json.MarshalIndent(j, "", "  ")
 	if err != nil {
-		return false, err
+		return err
 	}
 	path := filepath.Join(folder, fileJob)
 	if old, err := os.ReadFile(path); err == nil {
 		var was job
 		if err := json.Unmarshal(old, &was); err != nil {
-			return false, fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if !reflect.DeepEqual(was, j) {
-			return false, hinted(fmt.Errorf("%s: the job has been changed since it was begun", path), "give it another name, or remove its folder to begin anew")
+			return hinted(fmt.Errorf("%s: the job has been changed since it was begun", path), "give it another name, or remove its folder to begin anew")
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
-		return false, err
+		return err
 	} else if err := os.MkdirAll(folder, 0o755); err != nil {
-		return false, err
+		return err
 	} else if err := repair.WriteFile(path, append(raw, '\n')); err != nil {
-		return false, err
+		return err
 	}
-	_, err = os.Stat(filepath.Join(folder, fileJournal))
-	return err == nil, nil
+	return nil
 }

@@ -38,6 +38,8 @@ type jobResult struct {
 	Seconds  float64        `json:"seconds,omitempty"`
 	Reason   string         `json:"reason,omitempty"` // of the verdict, or of the failure
 	Hint     string         `json:"hint,omitempty"`
+	Devices  []string       `json:"devices,omitempty"` // that its trainings were on, in the order in which it came to them
+	Notes    []string       `json:"notes,omitempty"`   // what became of them: one that was lost, and where the job went on
 }
 
 func reported(name string, r study.Report) jobResult {
@@ -86,7 +88,7 @@ func (b *batch) write() error {
 
 func (b *batch) table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "job\toutcome\tmetric\tfaulty\tpatched\tp\ttrials\tcost\tpatch")
+	fmt.Fprintln(t, "job\toutcome\tmetric\tfaulty\tpatched\tp\ttrials\tcost\tdevice\tpatch")
 	cell := func(n *repair.Number) string {
 		if n == nil {
 			return "-"
@@ -101,7 +103,7 @@ func (b *batch) table(w io.Writer) error {
 		if r.Outcome == jobFailed {
 			words = r.Reason
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Name, r.Outcome, r.Metric, cell(r.Faulty), cell(r.Repaired), cell(r.P), r.Trials, cost, words)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", r.Name, r.Outcome, r.Metric, cell(r.Faulty), cell(r.Repaired), cell(r.P), r.Trials, cost, shortNames(r.Devices), words)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -109,6 +111,19 @@ func (b *batch) table(w io.Writer) error {
 	s := b.summary()
 	_, err := fmt.Fprintf(w, "%d repaired, %d without repair, %d failed, %d waiting; wrote %s\n", s.Repaired, s.NoRepair, s.Failed, s.Waiting, filepath.Join(b.out, fileSummary))
 	return err
+}
+
+// shortNames are the devices of a job in short: "cuda:0,cuda:2".
+func shortNames(devices []string) string {
+	var short []string
+	for _, d := range devices {
+		head, _, _ := strings.Cut(d, " (")
+		short = append(short, head)
+	}
+	if len(short) == 0 {
+		return "-"
+	}
+	return strings.Join(short, ",")
 }
 
 // verdict is the command's outcome.
