@@ -53,7 +53,7 @@ func newDevice(lib *driver.Driver, o Options) (*device, error) {
 	if o.Precision != "float32" {
 		d.precision = o.Precision
 	}
-	d.name = nameOf([]int{o.Index}, info.Info, d.precision)
+	d.name = fmt.Sprintf("cuda:%d %s", o.Index, modelOf(info.Info, d.precision))
 	if d.precision != "" {
 		if target, err := kernels.Target(info.Compute); err != nil || target == "ptx" {
 			return nil, fmt.Errorf("%s: netmend has no %s kernels for compute capability %d.%d; use float32", d.name, o.Precision, info.Compute[0], info.Compute[1])
@@ -68,11 +68,7 @@ func newDevice(lib *driver.Driver, o Options) (*device, error) {
 	return d, nil
 }
 
-// nameOf is, for example, "cuda:0,2 (NVIDIA A100-SXM4-40GB, 8.0, 108 multiprocessors, driver 12.4, bf16)". What is in the parenthesis decides about bits.
-func nameOf(indices []int, info driver.Info, precision string) string {
-	return fmt.Sprintf("cuda:%s %s", numbers(indices), modelOf(info, precision))
-}
-
+// modelOf is the part of a device's name that decides about bits: "(NVIDIA A100-SXM4-40GB, 8.0, 108 multiprocessors, driver 12.4, bf16)".
 func modelOf(info driver.Info, precision string) string {
 	if precision != "" {
 		precision = ", " + precision

@@ -52,7 +52,8 @@ func NewPool(indices []int, o Options) (engine.Device, error) {
 		}
 		p.members = append(p.members, d)
 	}
-	p.name = nameOf(indices, infos[indices[0]], p.members[0].precision)
+	_, model, _ := strings.Cut(p.members[0].name, " ")
+	p.name = "cuda:" + numbers(indices) + " " + model
 	return p, nil
 }
 

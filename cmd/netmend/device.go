@@ -1,18 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"netmend/cuda"
-	"netmend/cuda/driver"
-	"netmend/cuda/kernels"
 	"netmend/engine"
 	"netmend/engine/cpu"
 	"netmend/engine/reference"
@@ -102,48 +97,4 @@ func gpuIndices(name string) (indices []int, ok bool) {
 		indices = append(indices, int(n))
 	}
 	return indices, true
-}
-
-func devicesCommand() *cli.Command {
-	return &cli.Command{Name: "devices", Usage: "list the devices that can train here", Action: func(c *cli.Context) error {
-		if c.NArg() > 0 {
-			return usage("devices takes no arguments")
-		}
-		w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-		for _, name := range []string{"cpu", "reference"} {
-			dev, err := openDevice(name)
-			if err != nil {
-				fmt.Fprintf(w, "%s\tnot here: %v\n", name, err)
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%s\n", name, dev.Name())
-			dev.Close()
-		}
-		listGPUs(w)
-		return w.Flush()
-	}}
-}
-
-// listGPUs writes a line for every GPU, or one that says why there is none.
-func listGPUs(w io.Writer) {
-	var infos []driver.Info
-	drv, err := driver.Open()
-	if err == nil {
-		infos, err = drv.Devices()
-	}
-	if err != nil {
-		fmt.Fprintf(w, "cuda\tnot here: %v\n", err)
-		return
-	}
-	for _, i := range infos {
-		state := ""
-		if free, err := drv.FreeMemory(i.Index); err != nil {
-			state = fmt.Sprintf("not usable: %v", err)
-		} else if _, err := kernels.Target(i.Compute); err != nil {
-			state = fmt.Sprintf("not usable: %v", err)
-		} else {
-			state = fmt.Sprintf("%.1f GiB free", float64(free)/(1<<30))
-		}
-		fmt.Fprintf(w, "cuda:%d\t%v, %s\n", i.Index, i, state)
-	}
 }
