@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"netmend/cuda"
 	"netmend/cuda/emulator"
@@ -286,6 +287,41 @@ func TestReplay(t *testing.T) {
 	}
 	if n := len(outputs[0][0]); n != steps || !(outputs[0][0][n-1] < outputs[0][0][0]) {
 		t.Errorf("%d losses, from %g to %g", n, outputs[0][0][0], outputs[0][0][n-1])
+	}
+}
+
+// TestSixteenAtOnce: sixteen executables that train at the same time give the bits of one that trains alone. On a GPU the seconds of both are logged.
+func TestSixteenAtOnce(t *testing.T) {
+	steps := 5
+	if *gpu {
+		steps = 2000
+	}
+	dev := open(t, cuda.Options{}, "")
+	lone := compile(t, dev)
+	train(t, lone, steps) // after its first run an executable knows how long a step takes
+	start := time.Now()
+	outputs, state := train(t, lone, steps)
+	alone := time.Since(start)
+	var list [16]engine.Executable
+	for i := range list {
+		list[i] = compile(t, dev)
+		train(t, list[i], steps)
+	}
+	var same [16]bool
+	var wait sync.WaitGroup
+	start = time.Now()
+	for i, e := range list {
+		wait.Go(func() {
+			o, s := train(t, e, steps)
+			same[i] = slices.Equal(o[0], outputs[0]) && slices.Equal(s, state)
+		})
+	}
+	wait.Wait()
+	t.Logf("%d steps: one executable takes %.3f s, sixteen at once %.3f s", steps, alone.Seconds(), time.Since(start).Seconds())
+	for i := range same {
+		if !same[i] {
+			t.Errorf("executable %d gives other bits", i)
+		}
 	}
 }
 
