@@ -13,7 +13,7 @@ package cuda
 // Options say how a device is made.
 type Options struct {
 	Index       int    // of the GPU, in the driver's order
-	MemoryLimit int64  // bytes that one executable may take; 0: what is free on the GPU
+	MemoryLimit int64  // bytes that one executable may take; 0: all of the GPU's that may be used
 	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
 }
 

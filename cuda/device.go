@@ -105,17 +105,17 @@ func short(name string) string {
 
 // explain adds to an error what callers branch on, and the way out.
 func (d *device) explain(err error) error {
+	var first *driver.Error // of several: what fails after the loss of a GPU, to free what is gone, says nothing new
+	errors.As(err, &first)
 	switch {
 	case err == nil || errors.Is(err, engine.ErrMemory) || errors.Is(err, engine.ErrDeviceLost):
 		return err
 	case errors.Is(err, driver.ErrOutOfMemory): // not of a kind that allocate refuses
 		return fmt.Errorf("cuda: %w: %w; fewer trainings at a time, or a smaller batch, need less", engine.ErrMemoryInUse, err)
-	case errors.Is(err, driver.ErrLost):
+	case errors.Is(err, driver.ErrLost) || first != nil && d.gpu != nil && d.loss() != nil:
 		if d.gpu != nil {
 			d.noteLoss(err)
 		}
-		var first *driver.Error // what fails after it, to free what is gone, says nothing new
-		errors.As(err, &first)
 		return fmt.Errorf("%s: %w, with all that lay on it; this process cannot use it any more: %w", short(d.name), engine.ErrDeviceLost, first)
 	}
 	return err

@@ -19,7 +19,6 @@ import (
 	"netmend/engine/cpu"
 	"netmend/repair"
 	"netmend/repair/study"
-	"netmend/train"
 )
 
 // The files of a batch: one in its folder, two in those of its jobs beside what repair writes.
@@ -285,18 +284,9 @@ func lost(ctx context.Context, err error) bool {
 
 // study makes a job's study on a device, or goes on with the journal that is in the folder.
 func (b *batch) study(ctx context.Context, dev engine.Device, i int, cfg study.Config, folder string) (study.Report, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	start := b.queue.start(ctx, study.OnDevice(placing{dev, func(name string) { b.place(i, name) }}),
-		func(why error) { b.say(i, fmt.Sprintf("waits for memory: %v", why), false) })
+	on := placing{dev, func(name string) { b.place(i, name) }}
 	cfg.Device = dev.Name()
-	cfg.Start = func(s repair.Subject, o train.Options) (study.Training, error) {
-		tr, err := start(s, o)
-		if errors.Is(err, engine.ErrMemoryInUse) { // by another program: no result of the training
-			cancel(err)
-		}
-		return tr, err
-	}
+	cfg.Start = b.queue.start(ctx, study.OnDevice(on), func(why error) { b.say(i, fmt.Sprintf("waits for memory: %v", why), false) })
 	return repairOn(ctx, cfg, folder, hasJournal(folder), func() {})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -30,8 +31,8 @@ func newQueue(pause time.Duration) *queue {
 	return &queue{pause: pause, turn: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-// start is a Start whose trainings wait until they fit, or until ctx ends; waits is told why before one does. Its error is engine.ErrMemoryInUse where
-// there is nobody left to wait for: then it is another program that holds the memory.
+// start is a Start whose trainings wait until they fit, or until ctx ends; waits is told why before one does. Where there is nobody left to wait for, it is
+// another program that holds the memory: no result of the training.
 func (q *queue) start(ctx context.Context, start study.Start, waits func(error)) study.Start {
 	return func(s repair.Subject, o train.Options) (study.Training, error) {
 		tr, before, err := q.try(start, s, o)
@@ -49,7 +50,7 @@ func (q *queue) start(ctx context.Context, start study.Start, waits func(error))
 			if other, stop := q.wait(ctx, before); stop != nil {
 				return nil, stop
 			} else if !other {
-				break
+				return nil, fmt.Errorf("%w: %w", study.ErrNoResult, err)
 			}
 			tr, before, err = q.try(start, s, o)
 		}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"netmend/engine"
 	"netmend/faults"
 	"netmend/repair"
 	"netmend/repair/diagnose"
@@ -245,7 +244,7 @@ func (r *runner) subject(x *loaded, t task) (repair.Subject, error) {
 }
 
 // value trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the training
-// is a result, the metric's worst value, but for a lost device.
+// is a result, the metric's worst value, but for what is study.NoResult.
 func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed uint64) (*Value, error) {
 	s, err := r.subject(x, t)
 	if err != nil {
@@ -265,8 +264,8 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if errors.Is(err, engine.ErrDeviceLost) {
-			return nil, err
+		if study.NoResult(err) {
+			return nil, fmt.Errorf("%w: %w", study.ErrInterrupted, err)
 		}
 		v.Cause = err.Error()
 		return v, nil

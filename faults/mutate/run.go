@@ -343,7 +343,7 @@ func (s *session) lean(x repair.Subject) repair.Subject {
 	return x
 }
 
-// train makes one training. What goes wrong with it is its result; the error is the context's, or that of a lost device.
+// train makes one training. What goes wrong with it is its result; the error is the context's, or one that is study.NoResult.
 func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (runLine, error) {
 	began := s.Clock()
 	x.Recipe = x.Recipe.Clone()
@@ -353,7 +353,7 @@ func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (ru
 	if ctx.Err() != nil {
 		return line, ctx.Err()
 	}
-	if errors.Is(err, engine.ErrDeviceLost) {
+	if study.NoResult(err) {
 		return line, fmt.Errorf("%w: %w: finished trainings are in %s", study.ErrInterrupted, err, s.Journal)
 	}
 	if err != nil {

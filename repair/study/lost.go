@@ -10,13 +10,21 @@ import (
 	"netmend/train"
 )
 
-// untilLost gives a Start whose trainings end the context when they meet a lost device (engine.ErrDeviceLost), with that error as its cause. A study takes
-// every other error of a training for a result; this one, met by all trainings on the device whoever caused it, interrupts the study, whose journal can
-// be gone on with. The context ends before anyone sees the error, and at the latest with stop.
+// ErrNoResult is wrapped by errors of a Start that say nothing about the training, such as that another program holds the device's memory.
+var ErrNoResult = errors.New("the training was not tried")
+
+// NoResult says that an error that ended a training is no result of it: the device was lost (engine.ErrDeviceLost), which all trainings on it meet whoever
+// caused it, or ErrNoResult. It has to interrupt a search, whose journal can be gone on with.
+func NoResult(err error) bool {
+	return errors.Is(err, engine.ErrDeviceLost) || errors.Is(err, ErrNoResult)
+}
+
+// untilLost gives a Start whose trainings end the context when they meet an error that is NoResult, with that error as its cause, before anyone can take it for
+// a result as every other error of a training is. The context ends at the latest with stop.
 func untilLost(ctx context.Context, start Start) (_ context.Context, _ Start, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	look := func(err error) error {
-		if errors.Is(err, engine.ErrDeviceLost) {
+		if NoResult(err) {
 			cancel(err)
 		}
 		return err

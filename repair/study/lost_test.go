@@ -108,3 +108,18 @@ func TestLostDevice(t *testing.T) {
 		}
 	}
 }
+
+// TestNoResult: a Start that says so interrupts a study as a lost device does; that memory is in use is a result unless it says so.
+func TestNoResult(t *testing.T) {
+	c := config(t, &fakeWorld{})
+	failure := fmt.Errorf("%w: %w", ErrNoResult, engine.ErrMemoryInUse)
+	c.Start = func(repair.Subject, train.Options) (Training, error) { return nil, failure }
+	if _, err := Run(context.Background(), c); !errors.Is(err, ErrInterrupted) || !errors.Is(err, failure) || len(lines(t, c.Journal)) != 1 {
+		t.Errorf("error %v, %d lines", err, len(lines(t, c.Journal)))
+	}
+	for err, want := range map[error]bool{nil: false, engine.ErrMemory: false, engine.ErrMemoryInUse: false, engine.ErrDeviceLost: true, failure: true} {
+		if NoResult(err) != want {
+			t.Errorf("%v: %t", err, !want)
+		}
+	}
+}

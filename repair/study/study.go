@@ -91,7 +91,7 @@ type Progress struct {
 	Holdout float64       // score of the trial's model on the hold-out rows with SearchOnly; NaN: none
 }
 
-// ErrInterrupted wraps the cause of the context's end, or engine.ErrDeviceLost: the journal holds every finished trial, and Resume goes on.
+// ErrInterrupted wraps the cause of the context's end, or an error that is NoResult: the journal holds every finished trial, and Resume goes on.
 var ErrInterrupted = errors.New("study: interrupted")
 
 // session is a study at work.
