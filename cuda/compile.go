@@ -37,7 +37,7 @@ type table struct {
 type compiler struct {
 	dev       *device
 	p         *engine.Program
-	permanent []*buffer // by TensorID: state, data, constants
+	permanent []*buffer // by TensorID: state, data, constants; where data lies is known once it is loaded
 	fixed     int       // bytes of the permanent memory so far
 	tables    []table
 	counters  *buffer // of nm_last: 0 between launches, so that all launches share them
@@ -54,6 +54,7 @@ type compiler struct {
 	steps    []*step
 	barrier  int // number of steps of which the last may write state
 	loads    []load
+	data     []engine.TensorID // Data tensors that are read
 	pending  updates
 	position *buffer
 	op       *engine.Op
@@ -68,17 +69,28 @@ func (d *device) Compile(p *engine.Program) (engine.Executable, error) {
 		return nil, err
 	}
 	c := &compiler{dev: d, p: p}
-	limit, err := d.limitNow()
+	d.live.Add(1) // an executable's Close takes it back
+	e, err := c.checked()
 	if err != nil {
+		d.live.Add(-1)
 		return nil, d.explain(err)
+	}
+	return e, nil
+}
+
+// checked refuses what the device cannot run, and compiles the rest.
+func (c *compiler) checked() (*executable, error) {
+	d, p := c.dev, c.p
+	if err := d.loss(); err != nil {
+		return nil, err
 	}
 	for i := range p.Tensors { // in float64: a product of dimensions may exceed an int
 		bytes := 4.0
 		for _, n := range p.Tensors[i].Shape {
 			bytes *= float64(n)
 		}
-		if bytes > float64(limit) {
-			return nil, tooLarge(int64(min(bytes, math.MaxInt64/2)), limit)
+		if bytes > float64(d.most()) {
+			return nil, d.tooLarge(int64(min(bytes, math.MaxInt64/2)))
 		}
 	}
 	for _, f := range p.Funcs {
@@ -88,15 +100,12 @@ func (d *device) Compile(p *engine.Program) (engine.Executable, error) {
 			}
 		}
 	}
-	e, err := c.compile(limit)
-	if err != nil {
-		return nil, d.explain(err)
-	}
-	return e, nil
+	return c.compile()
 }
 
-func tooLarge(needs, limit int64) error {
-	return fmt.Errorf("cuda: %w: needs %d MiB, %d MiB are free; a smaller batch needs less", engine.ErrMemory, needs>>20, limit>>20)
+func (d *device) tooLarge(needs int64) error {
+	return fmt.Errorf("cuda: %w: needs %d MiB, no training may take more than %d MiB of this GPU; a smaller batch needs less",
+		engine.ErrMemory, ceilMiB(needs), d.most()>>20)
 }
 
 // fix plans permanent memory of so many words.
@@ -122,19 +131,24 @@ func tableOf[T any](c *compiler, n int, make func() []T) *buffer {
 // maxCounters is the number of counters that launches share: a launch with more tiles or outputs than that is not split.
 const maxCounters = 1 << 16
 
-func (c *compiler) compile(limit int64) (_ *executable, err error) {
+func (c *compiler) compile() (_ *executable, err error) {
 	c.permanent = make([]*buffer, len(c.p.Tensors))
+	columns, mapped := int64(0), int64(0) // bytes of the data set, and of the memory that holds it
 	for i := range c.p.Tensors {
 		t := &c.p.Tensors[i]
 		switch t.Role {
-		case engine.State, engine.Data:
+		case engine.State:
 			c.permanent[i] = c.fix(t.Len())
+		case engine.Data:
+			c.permanent[i] = &buffer{n: t.Len()}
+			columns += int64(bytesOf(c.permanent[i]))
+			mapped += granules(int64(bytesOf(c.permanent[i])))
 		case engine.Constant:
 			c.permanent[i] = c.table(4*t.Len(), func() []byte { return constant(t) })
 		}
 	}
 	c.counters = c.fix(maxCounters)
-	e := &executable{dev: c.dev, p: c.p, permanent: c.permanent}
+	e := &executable{dev: c.dev, p: c.p, permanent: c.permanent, columns: make([]*column, len(c.p.Tensors))}
 	lists := make([][]*step, len(c.p.Funcs))
 	top := 0
 	for i, f := range c.p.Funcs {
@@ -147,12 +161,12 @@ func (c *compiler) compile(limit int64) (_ *executable, err error) {
 	c.finishChains()
 	c.once = c.steps
 	top = max(top, place(c.once))
-	if needs := int64(c.fixed) + int64(top); needs > limit {
-		return nil, tooLarge(needs, limit)
+	if needs := int64(c.fixed) + int64(top) + columns; needs > c.dev.most() || granules(int64(c.fixed))+granules(int64(top))+mapped > c.dev.usable() {
+		return nil, c.dev.tooLarge(needs)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.Close())
+			err = errors.Join(err, e.free())
 		}
 	}()
 	if err := e.allocate(int64(c.fixed), int64(top)); err != nil {
@@ -189,8 +203,10 @@ func (c *compiler) settle(e *executable, lists [][]*step) {
 			b.at = e.arena + driver.Pointer(b.Offset)
 		}
 	}
-	for _, b := range c.permanent {
-		set(b)
+	for i, b := range c.permanent {
+		if c.p.Tensors[i].Role != engine.Data {
+			set(b)
+		}
 	}
 	for _, t := range c.tables {
 		set(t.b)
@@ -230,7 +246,7 @@ func constant(t *engine.Tensor) []byte {
 
 // lower makes the launches of a function.
 func (c *compiler) lower(f *engine.Func) function {
-	c.f, c.steps, c.barrier, c.loads, c.pending = f, nil, 0, nil, updates{}
+	c.f, c.steps, c.barrier, c.loads, c.data, c.pending = f, nil, 0, nil, nil, updates{}
 	c.values, c.maker, c.same = make(map[engine.TensorID]*buffer), make(map[*buffer]*step), make(map[engine.TensorID]bool)
 	c.countUses()
 	fn := function{batch: f.Batch}

@@ -13,10 +13,20 @@ package cuda
 // Options say how a device is made.
 type Options struct {
 	Index       int    // of the GPU, in the driver's order
-	MemoryLimit int64  // bytes that one executable may take; 0: what is free on the GPU
+	MemoryLimit int64  // bytes that one executable may take; 0: all of the GPU's that may be used
 	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
 }
 
 // Precisions are the values of Options.Precision. tf32 rounds the factors to 10 bits of mantissa and bf16 to 7, for tensor cores; sums, and everything but
 // matrix products and convolutions, stay float32. They need compute capability 8.0 to 9.x.
 var Precisions = []string{"float32", "tf32", "bf16"}
+
+// Rates are measured speeds of copies, in bytes per second. A copy within the GPU reads and writes each byte, which is counted once.
+type Rates struct{ ToDevice, FromDevice, Within float64 }
+
+// Library is one of NVIDIA's libraries beside the driver.
+type Library struct {
+	Name    string // "cuBLASLt"
+	File    string // that the loader found; empty: none
+	Version int    // as the library counts: cuBLASLt 12.8.4 is 120804, cuDNN 9.7.1 90701
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"netmend/cuda/driver"
@@ -14,100 +15,108 @@ import (
 )
 
 type device struct {
+	*gpu
 	limit     int64
 	precision string // "": float32
 	name      string
-	info      driver.Info
-	context   *driver.Context
-	modules   []*driver.Module
-	kernels   map[string]*driver.Function
 	closing   sync.Once
 	direct    bool // launch every step anew instead of replaying a graph, for tests
 }
 
-// New makes the device. It fails where there is no GPU that can be used; the error says why.
+// New makes the device. It fails where there is no GPU that can be used; the error says why. Devices on the same GPU share its memory, its kernels and the
+// data sets that lie there.
 func New(o Options) (engine.Device, error) {
+	lib, err := start(o)
+	if err != nil {
+		return nil, err
+	}
+	return newDevice(lib, o)
+}
+
+// start checks options and opens the driver.
+func start(o Options) (*driver.Driver, error) {
 	if o.Index < 0 || o.MemoryLimit < 0 {
 		return nil, fmt.Errorf("cuda: device %d, memory limit of %d bytes: neither may be negative", o.Index, o.MemoryLimit)
 	}
 	if o.Precision != "" && !slices.Contains(Precisions, o.Precision) {
 		return nil, fmt.Errorf("cuda: precision %q is not known: one of %v", o.Precision, Precisions)
 	}
-	lib, err := driver.Open()
+	return driver.Open()
+}
+
+func newDevice(lib *driver.Driver, o Options) (*device, error) {
+	info, err := lib.Device(o.Index)
 	if err != nil {
 		return nil, err
 	}
-	gpu, err := lib.Device(o.Index)
-	if err != nil {
-		return nil, err
-	}
-	d := &device{limit: o.MemoryLimit, info: gpu.Info, kernels: make(map[string]*driver.Function)}
-	d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v)", o.Index, gpu.Name, gpu.Compute[0], gpu.Compute[1], gpu.Driver)
+	d := &device{limit: o.MemoryLimit}
 	if o.Precision != "float32" {
 		d.precision = o.Precision
 	}
+	d.name = fmt.Sprintf("cuda:%d %s", o.Index, modelOf(info.Info, d.precision))
 	if d.precision != "" {
-		d.name = fmt.Sprintf("cuda:%d (%s, %d.%d, driver %v, %s)", o.Index, gpu.Name, gpu.Compute[0], gpu.Compute[1], gpu.Driver, o.Precision)
-		if target, err := kernels.Target(gpu.Compute); err != nil || target == "ptx" {
-			return nil, fmt.Errorf("%s: netmend has no %s kernels for compute capability %d.%d; use float32", d.name, o.Precision, gpu.Compute[0], gpu.Compute[1])
+		if target, err := kernels.Target(info.Compute); err != nil || target == "ptx" {
+			return nil, fmt.Errorf("%s: netmend has no %s kernels for compute capability %d.%d; use float32", d.name, o.Precision, info.Compute[0], info.Compute[1])
 		}
 	}
-	if gpu.Prohibited {
-		return nil, fmt.Errorf("%s: its compute mode allows no program; nvidia-smi --compute-mode=0 changes that", d.name)
-	}
-	if d.context, err = gpu.Context(); err != nil {
-		return nil, d.explain(err)
-	}
-	if err := d.load(); err != nil {
-		return nil, errors.Join(d.explain(err), d.Close())
+	if d.gpu, err = openGPU(lib, o.Index); err != nil {
+		if errors.Is(err, driver.ErrLost) || errors.Is(err, driver.ErrOutOfMemory) {
+			return nil, d.explain(err)
+		}
+		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
 	return d, nil
 }
 
+// modelOf is the part of a device's name that decides about bits: "(NVIDIA A100-SXM4-40GB, 8.0, 108 multiprocessors, driver 12.4, bf16)".
+func modelOf(info driver.Info, precision string) string {
+	if precision != "" {
+		precision = ", " + precision
+	}
+	return fmt.Sprintf("(%s, %d.%d, %d multiprocessors, driver %v%s)", info.Name, info.Compute[0], info.Compute[1], info.Multiprocessors, info.Driver, precision)
+}
+
+// numbers are indices as --device takes them: "0,2".
+func numbers(indices []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(indices), " ", ","), "[]")
+}
+
 func (d *device) Name() string { return d.name }
 
-// Close frees the kernels. Executables must be closed before.
-func (d *device) Close() error {
-	var errs []error
-	d.closing.Do(func() {
-		for _, m := range d.modules {
-			errs = append(errs, m.Close())
-		}
-		errs = append(errs, d.context.Close())
-	})
-	return errors.Join(errs...)
+// Close frees the kernels and the data sets, where no other device is open on the GPU. Executables must be closed before.
+func (d *device) Close() (err error) {
+	d.closing.Do(func() { err = d.gpu.close() })
+	return err
 }
 
-// kernel finds a kernel; that it is there is our own business.
-func (d *device) kernel(name string) *driver.Function {
-	f := d.kernels[name]
-	if f == nil {
-		panic("cuda: there is no kernel " + name)
-	}
-	return f
-}
-
-// limitNow is the number of bytes that an executable may take.
-func (d *device) limitNow() (int64, error) {
-	free, _, err := d.context.Memory()
-	if err != nil {
-		return 0, err
-	}
+// most is the number of bytes that an executable may ever take.
+func (d *device) most() int64 {
 	if d.limit > 0 {
-		free = min(free, d.limit)
+		return min(d.usable(), d.limit)
 	}
-	return free, nil
+	return d.usable()
+}
+
+// short is the part of a device's name that says which it is.
+func short(name string) string {
+	head, _, _ := strings.Cut(name, " (")
+	return head
 }
 
 // explain adds to an error what callers branch on, and the way out.
 func (d *device) explain(err error) error {
+	var first *driver.Error // of several: what fails after the loss of a GPU, to free what is gone, says nothing new
+	errors.As(err, &first)
 	switch {
-	case err == nil || errors.Is(err, engine.ErrMemory):
+	case err == nil || errors.Is(err, engine.ErrMemory) || errors.Is(err, engine.ErrDeviceLost):
 		return err
-	case errors.Is(err, driver.ErrOutOfMemory):
-		return fmt.Errorf("cuda: %w: %w; a smaller batch needs less", engine.ErrMemory, err)
-	case errors.Is(err, driver.ErrLost):
-		return fmt.Errorf("%s is lost to this process, and with it all that lay on it; start anew, from the last checkpoint: %w", d.name, err)
+	case errors.Is(err, driver.ErrOutOfMemory): // not of a kind that allocate refuses
+		return fmt.Errorf("cuda: %w: %w; fewer trainings at a time, or a smaller batch, need less", engine.ErrMemoryInUse, err)
+	case errors.Is(err, driver.ErrLost) || first != nil && d.gpu != nil && d.loss() != nil:
+		if d.gpu != nil {
+			d.noteLoss(err)
+		}
+		return fmt.Errorf("%s: %w, with all that lay on it; this process cannot use it any more: %w", short(d.name), engine.ErrDeviceLost, first)
 	}
 	return err
 }

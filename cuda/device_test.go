@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"netmend/cuda"
 	"netmend/cuda/emulator"
@@ -289,6 +290,41 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestSixteenAtOnce: sixteen executables that train at the same time give the bits of one that trains alone. On a GPU the seconds of both are logged.
+func TestSixteenAtOnce(t *testing.T) {
+	steps := 5
+	if *gpu {
+		steps = 2000
+	}
+	dev := open(t, cuda.Options{}, "")
+	lone := compile(t, dev)
+	train(t, lone, steps) // after its first run an executable knows how long a step takes
+	start := time.Now()
+	outputs, state := train(t, lone, steps)
+	alone := time.Since(start)
+	var list [16]engine.Executable
+	for i := range list {
+		list[i] = compile(t, dev)
+		train(t, list[i], steps)
+	}
+	var same [16]bool
+	var wait sync.WaitGroup
+	start = time.Now()
+	for i, e := range list {
+		wait.Go(func() {
+			o, s := train(t, e, steps)
+			same[i] = slices.Equal(o[0], outputs[0]) && slices.Equal(s, state)
+		})
+	}
+	wait.Wait()
+	t.Logf("%d steps: one executable takes %.3f s, sixteen at once %.3f s", steps, alone.Seconds(), time.Since(start).Seconds())
+	for i := range same {
+		if !same[i] {
+			t.Errorf("executable %d gives other bits", i)
+		}
+	}
+}
+
 // TestLaunches: what can be done by one launch is.
 func TestLaunches(t *testing.T) {
 	got := cuda.Launches(compile(t, open(t, cuda.Options{}, "")), 0)
@@ -324,6 +360,9 @@ func TestOutOfMemory(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
+	if err := dev.Close(); err != nil { // frees the data set too
+		t.Error(err)
+	}
 	if after := emulator.Get(t, "allocations"); after != before {
 		t.Errorf("%d allocations are left", after-before)
 	}
@@ -342,11 +381,11 @@ func TestLost(t *testing.T) {
 		}
 	}
 	s := engine.Schedule{Rows: make([]int32, netBatch), Feeds: map[engine.TensorID][]float64{coefs: {1, 0, 0, 1, 0}}}
-	if _, err := e.Run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "lost") || errors.Is(err, engine.ErrMemory) {
+	if _, err := e.Run(t.Context(), s); !errors.Is(err, engine.ErrDeviceLost) || !strings.Contains(err.Error(), "device lost") || errors.Is(err, engine.ErrMemory) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := e.Run(t.Context(), s); err == nil {
-		t.Error("a lost GPU runs")
+	if _, err := e.Run(t.Context(), s); !errors.Is(err, engine.ErrDeviceLost) {
+		t.Errorf("a lost GPU runs: error %v", err)
 	}
 }
 

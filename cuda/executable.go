@@ -18,9 +18,11 @@ type executable struct {
 	dev       *device
 	p         *engine.Program
 	stream    *driver.Stream
-	fixed     driver.Pointer // state, data, constants, tables
+	fixed     driver.Pointer // state, constants, tables
 	arena     driver.Pointer // temporaries
+	bytes     [2]int64       // of fixed and arena
 	permanent []*buffer
+	columns   []*column // by TensorID: Data that is loaded
 	funcs     []function
 	closed    bool
 }
@@ -31,6 +33,9 @@ type function struct {
 	record, read      int               // words per step that are uploaded, and that are fetched
 	capacity          int               // steps that are uploaded at once
 	position, outputs *buffer           // nm_position with the records behind it; records of outputs
+	data              []engine.TensorID // Data tensors that it reads
+	begin             table             // of what begin_step lays out: it says where data lies
+	moved             bool              // data was loaded since begin was filled
 	kernels           []string          // of a step, in order
 	launches          driver.Batch
 	graph             *driver.Graph
@@ -42,12 +47,11 @@ func (e *executable) allocate(fixed, arena int64) (err error) {
 	if e.stream, err = e.dev.context.NewStream(); err != nil {
 		return err
 	}
-	if e.fixed, err = e.dev.context.Alloc(fixed); err != nil {
+	at, err := e.dev.allocate(fixed, arena)
+	if err != nil {
 		return err
 	}
-	if e.arena, err = e.dev.context.Alloc(arena); err != nil {
-		return err
-	}
+	e.fixed, e.arena, e.bytes = at[0], at[1], [2]int64{fixed, arena}
 	return e.stream.Fill(e.fixed, 0, fixed)
 }
 
@@ -78,6 +82,14 @@ func (e *executable) Close() error {
 		return nil
 	}
 	e.closed = true
+	e.dev.live.Add(-1)
+	return e.dev.explain(e.free())
+}
+
+// Place is the name of the GPU that the executable is on, see engine.Placed.
+func (e *executable) Place() string { return e.dev.name }
+
+func (e *executable) free() error {
 	var errs []error
 	if e.stream != nil {
 		errs = append(errs, e.stream.Synchronize())
@@ -87,11 +99,16 @@ func (e *executable) Close() error {
 			errs = append(errs, g.Close())
 		}
 	}
-	errs = append(errs, e.dev.context.Free(e.fixed), e.dev.context.Free(e.arena))
+	for _, c := range e.columns {
+		if c != nil {
+			errs = append(errs, c.release())
+		}
+	}
+	errs = append(errs, e.dev.free([]driver.Pointer{e.fixed, e.arena}, e.bytes[:]...))
 	if e.stream != nil {
 		errs = append(errs, e.stream.Close())
 	}
-	return e.dev.explain(errors.Join(errs...))
+	return errors.Join(errs...)
 }
 
 // host finds a tensor that the host may touch, see engine.Program.Transfer.
@@ -117,7 +134,45 @@ func (e *executable) Load(id engine.TensorID, values any) error {
 	case []int32:
 		bytes = driver.Bytes(v)
 	}
+	if e.p.Tensors[id].Role == engine.Data {
+		return e.dev.explain(e.loadData(id, bytes))
+	}
 	return e.dev.explain(e.stream.Upload(e.permanent[id].at, bytes))
+}
+
+// loadData uses the column of those elements. The functions that read the tensor hear of its place before they run.
+func (e *executable) loadData(id engine.TensorID, elements []byte) error {
+	if len(elements) == 0 {
+		return nil
+	}
+	c, err := e.dev.column(elements)
+	if err != nil {
+		return err
+	}
+	before := e.columns[id]
+	e.columns[id], e.permanent[id].at = c, c.at
+	for i := range e.funcs {
+		fn := &e.funcs[i]
+		fn.moved = fn.moved || before != c && slices.Contains(fn.data, id)
+	}
+	if before != nil { // no Run is under way, and the next one reads another column
+		err = before.release()
+	}
+	return errors.Join(err, e.stream.Wait(c.ready))
+}
+
+// settleData tells a function where the data lies that it reads.
+func (e *executable) settleData(fn *function) error {
+	for _, id := range fn.data {
+		if e.columns[id] == nil {
+			return fmt.Errorf("cuda: run: data %q is not loaded", e.p.Tensors[id].Name)
+		}
+	}
+	if !fn.moved {
+		return nil
+	}
+	fn.moved = false
+	return e.stream.Upload(fn.begin.b.at, fn.begin.fill())
 }
 
 func toFloat32(to []float32, from []float64) []float32 {
@@ -172,6 +227,9 @@ func (e *executable) Run(ctx context.Context, s engine.Schedule) (*engine.Result
 		return nil, err
 	}
 	f, fn := e.p.Funcs[s.Func], &e.funcs[s.Func]
+	if err := e.settleData(fn); err != nil {
+		return nil, e.dev.explain(err)
+	}
 	res := &engine.Result{Outputs: make([][]float64, len(f.Outputs))}
 	for k, id := range f.Outputs {
 		res.Outputs[k] = make([]float64, 0, n*e.p.Tensors[id].Len())

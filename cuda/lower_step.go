@@ -3,6 +3,8 @@
 package cuda
 
 import (
+	"slices"
+
 	"netmend/cuda/driver"
 	"netmend/engine"
 )
@@ -27,7 +29,7 @@ type segment struct {
 const span = 1024
 
 // segments are the tables of begin_step and end_step: what to copy, and by block which of it.
-func (c *compiler) segments(loads []load) (segments, blocks *buffer, grid int) {
+func (c *compiler) segments(loads []load) (segments table, blocks *buffer, grid int) {
 	var owner []int32
 	first := make([]int32, len(loads))
 	for i, l := range loads {
@@ -36,19 +38,23 @@ func (c *compiler) segments(loads []load) (segments, blocks *buffer, grid int) {
 			owner = append(owner, int32(i))
 		}
 	}
-	segments = tableOf(c, len(loads), func() []segment {
+	tableOf(c, len(loads), func() []segment {
 		list := make([]segment, len(loads))
 		for i, l := range loads {
 			list[i] = segment{addr(l.from), addr(l.to), int32(l.words), int32(l.rows), int32(l.offset), first[i]}
 		}
 		return list
 	})
+	segments = c.tables[len(c.tables)-1]
 	return segments, tableOf(c, len(owner), func() []int32 { return owner }), len(owner)
 }
 
 func (c *compiler) batch() {
 	op := c.op
 	y := c.out(op.Out[0])
+	if id := op.In[0]; c.p.Tensors[id].Len() > 0 && !slices.Contains(c.data, id) {
+		c.data = append(c.data, id)
+	}
 	c.loads = append(c.loads, load{from: c.permanent[op.In[0]], to: y, words: engine.Len(c.shape(op.In[0])[1:]), rows: c.f.Batch})
 }
 
@@ -91,10 +97,11 @@ func (c *compiler) begin(fn *function, s *step) {
 	for _, l := range c.loads {
 		s.writes = append(s.writes, l.to)
 	}
+	fn.data, fn.begin = c.data, segments
 	s.grid, s.block, s.what = line(grid), line(threads), "the step's rows and feeds"
 	position, record := fn.position, fn.record
 	s.params = func() []any {
-		return []any{position.at, position.at + 4*positionWords, int32(record), segments.at, blocks.at}
+		return []any{position.at, position.at + 4*positionWords, int32(record), segments.b.at, blocks.at}
 	}
 }
 
@@ -111,13 +118,14 @@ func (c *compiler) end(fn *function) {
 		}
 		at += n
 	}
-	var segments, blocks *buffer
+	var segments table
+	var blocks *buffer
 	grid := 1
 	if len(outputs) > 0 {
 		segments, blocks, grid = c.segments(outputs)
 	}
 	position, to, read := fn.position, fn.outputs, fn.read
 	c.add(&step{kernel: "end_step", grid: line(grid), block: line(threads), reads: reads,
-		params: func() []any { return []any{position.at, to.at, int32(read), addr(segments), addr(blocks)} }})
+		params: func() []any { return []any{position.at, to.at, int32(read), addr(segments.b), addr(blocks)} }})
 	c.steps[len(c.steps)-1].what = "the step's outputs"
 }

@@ -114,3 +114,16 @@ func TestNothingFlowsThroughDetach(t *testing.T) {
 		t.Errorf("no gradient beside Detach: %v", b.Err())
 	}
 }
+
+func TestDeviceModel(t *testing.T) {
+	for name, want := range map[string]string{
+		"cuda:0 (X 100, 9.0, driver 12.4: new)":   "cuda (X 100, 9.0, driver 12.4: new)",
+		"cuda:0,2 (X 100, 9.0, driver 12.4: new)": "cuda (X 100, 9.0, driver 12.4: new)",
+		"cpu (oneDNN 2.6.3, 2 threads, avx512)":   "cpu (oneDNN 2.6.3, 2 threads, avx512)",
+		"reference":                               "reference",
+	} {
+		if got := DeviceModel(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}

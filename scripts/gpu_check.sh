@@ -56,6 +56,39 @@ twice() {
     cmp logs/trained1.onnx logs/trained2.onnx
 }
 
+# alike trains the same on every GPU of the machine's first model: they must give the bits of the first, as cuda:all relies on.
+alike() {
+    local gpu model
+    model=$(sed -n 's/^cuda:0  *\(.* multiprocessors\), .*/\1/p' logs/devices)
+    grep '^cuda:[0-9]' logs/devices | grep -F "  $model, " | sed 's/ .*//' >logs/alike-gpus
+    while read -r gpu; do
+        netmend train demo/model.onnx --recipe demo/recipe.yaml --data optdigits --device "$gpu" --seed 3 --out logs/trained-there.onnx </dev/null || return
+        cmp logs/trained1.onnx logs/trained-there.onnx || return
+    done <logs/alike-gpus
+}
+
+# batch N makes sixteen small repairs on all GPUs that are like the first, N at a time.
+batch() {
+    local device
+    device=cuda:$(sed 's/cuda://' logs/alike-gpus | paste -sd, -)
+    {
+        echo 'defaults: {model: ../demo/model.onnx, recipe: ../demo/recipe.yaml, data: ../optdigits, technique: random, budget: 2t, pairs: 1}'
+        echo 'jobs:'
+        for seed in $(seq 16); do echo "  - {name: s$seed, seed: $seed}"; done
+    } >logs/jobs.yaml
+    netmend batch logs/jobs.yaml --device "$device" --jobs "$1" --out "logs/batch$1" || [ $? -eq 3 ] # 3: some found no repair
+}
+
+# sixteen makes them at once, with the results of one at a time but for the clock.
+sixteen() {
+    local seed n
+    batch 16 || return
+    for seed in $(seq 16); do
+        for n in 1 16; do tail -n +2 "logs/batch$n/s$seed/journal.jsonl" | sed 's/,"seconds":[0-9.e-]*//' >"logs/trials$n"; done
+        cmp logs/trials1 logs/trials16 || return
+    done
+}
+
 repairs() {
     netmend repair demo/model.onnx --recipe demo/recipe.yaml --data optdigits --technique guided --budget 20x --seed 1 --device "$1" --out "logs/repair-$1"
 }
@@ -81,6 +114,7 @@ table() {
     local i
     printf '\n%-16s %s\n' check result
     for i in "${!names[@]}"; do printf '%-16s %s\n' "${names[i]}" "${results[i]}"; done
+    grep -h -o '[0-9]* steps: one executable takes .*' logs/device 2>/dev/null || true
     [ -e logs/speed-cuda ] || return 0
     printf '\n%-12s %14s %14s %14s   samples per second\n' network cuda cpu PyTorch
     speeds logs/speed-cuda | while read -r network speed; do
@@ -96,12 +130,15 @@ run() {
     [ ! -e lib/libonnxruntime.so.1 ] || export NETMEND_ORT=$PWD/lib/libonnxruntime.so.1
     rm -rf logs
     mkdir -p logs
-    netmend devices | tee logs/devices
+    netmend devices --measure | tee logs/devices
     if grep -q '^cuda:0 ' logs/devices; then
         step driver in_folder tests/driver driver.test -test.v -driver.gpu
         step device in_folder tests/cuda cuda.test -test.v -cuda.gpu
         step repeatability twice cuda
+        step alike alike
         step repair repairs cuda
+        step batch-1 batch 1
+        step batch-16 sixteen
         step speed-cuda bench cuda
         step speed-cpu bench cpu
         if has_torch; then step speed-pytorch pytorch; fi

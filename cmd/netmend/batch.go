@@ -1,28 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"sync"
-	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
-	"go.yaml.in/yaml/v3"
 
 	"netmend/engine"
+	"netmend/engine/cpu"
 	"netmend/repair"
 	"netmend/repair/study"
-	"netmend/train"
 )
 
 // The files of a batch: one in its folder, two in those of its jobs beside what repair writes.
@@ -30,7 +26,13 @@ const (
 	fileSummary = "summary.json"
 	fileJob     = "job.json"  // the options that the folder's journal was made with
 	fileError   = "error.txt" // why the job failed the last time
+
+	folderFallback = "cpu" // in a job's folder: what --fallback made of it
 )
+
+// jobsPerGPU are enough for a GPU to have work while the searchers think and metrics are computed. How many a GPU is fastest with, make gpu-check shows;
+// it has not been seen on one.
+const jobsPerGPU = 8
 
 func batchCommand() *cli.Command {
 	return &cli.Command{
@@ -41,58 +43,29 @@ func batchCommand() *cli.Command {
 			"     - {name: digits, model: digits/model.onnx, recipe: digits/recipe.yaml, data: digits.npz}\n" +
 			"     - {model: eyes/model.onnx, recipe: eyes/recipe.yaml, data: eyes.npz, seed: 2, technique: random}\n\n" +
 			"Keys are repair's flags; there are also limit, target, categorical, without and pairs. Each job has the folder of its name in the output folder. A job that fails\n" +
-			"does not stop the others; --resume tries it again. Exit codes: 0 all repaired, 3 some not, 1 some failed.",
+			"does not stop the others; --resume tries it again. Trainings that do not fit into a GPU's memory beside others wait. A job whose GPU is lost goes on on another,\n" +
+			"once. Exit codes: 0 all repaired, 3 some not, 1 some failed.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Value: "batch", Usage: "`FOLDER` for " + fileSummary + " and the jobs' folders"},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the batch in the output folder"},
-			&cli.IntFlag{Name: "jobs", Usage: "jobs at a time (0: one per core); each has its data and training in memory"},
+			&cli.IntFlag{Name: "jobs", Usage: fmt.Sprintf("jobs at a time (0: one per core, or %d per GPU); each has its data in memory", jobsPerGPU)},
 			&cli.IntFlag{Name: "threads", Usage: "threads of the cpu device per job (0: the cores divided by the jobs at a time); results depend on it to the last bits"},
+			&cli.StringFlag{Name: "fallback", Usage: "`DEVICE`, cpu: a job whose GPU is lost, and that has no other, begins anew there, in the folder " + folderFallback + " of its own"},
 			deviceFlag, precisionFlag, jsonFlag},
 		Action: runBatch,
 	}
 }
 
-// job is an entry of the jobs file.
-type job struct {
-	Name          string `json:"name"`
-	repairOptions `yaml:",inline"`
-}
-
-// outcome is what became of a job.
-type outcome string
-
-// The outcomes; the first two are the study's verdicts.
-const (
-	jobRepaired = outcome(study.Repaired)
-	jobNoRepair = outcome(study.NoRepair)
-	jobFailed   = outcome("error")
-	jobWaiting  = outcome("waiting") // not begun, or interrupted
-)
-
-// jobResult is a job's line of the summary.
-type jobResult struct {
-	Name     string         `json:"name"`
-	Outcome  outcome        `json:"outcome"`
-	Metric   train.Metric   `json:"metric,omitempty"`
-	Faulty   *repair.Number `json:"faulty,omitempty"`   // mean on the hold-out rows
-	Repaired *repair.Number `json:"repaired,omitempty"` // of the best patch, proven or not; absent without one
-	P        *repair.Number `json:"p,omitempty"`        // study.Report.Claim
-	Words    []string       `json:"words,omitempty"`    // the patch in English
-	Trials   int            `json:"trials,omitempty"`
-	CostX    *repair.Number `json:"cost_x,omitempty"` // of the search, in trainings of the faulty subject
-	Seconds  float64        `json:"seconds,omitempty"`
-	Reason   string         `json:"reason,omitempty"` // of the verdict, or of the failure
-	Hint     string         `json:"hint,omitempty"`
-}
-
 // batch is a list of jobs at work.
 type batch struct {
-	out     string
-	jobs    []job
-	open    func() (engine.Device, error)
-	results []jobResult // by job
-	mu      sync.Mutex  // of results and show
-	show    *progress
+	out      string
+	jobs     []job
+	dev      engine.Device
+	fallback engine.Device // nil: none
+	queue    *queue
+	results  []jobResult // by job
+	mu       sync.Mutex  // of results and show
+	show     *progress
 }
 
 func runBatch(c *cli.Context) error {
@@ -103,23 +76,13 @@ func runBatch(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	at, threads := c.Int("jobs"), c.Int("threads")
-	if at < 0 || threads < 0 {
-		return usage("--jobs and --threads must not be negative")
-	}
-	if at == 0 {
-		at = runtime.NumCPU()
-	}
-	if at = min(at, len(jobs)); threads == 0 {
-		threads = max(1, runtime.NumCPU()/at)
-	}
-	b := &batch{out: c.String("out"), jobs: jobs, show: newProgress(c, ""), open: func() (engine.Device, error) { return trainingDevice(c, threads) }}
-	first, err := b.open() // a device that is not there is nobody's job
+	b := &batch{out: c.String("out"), jobs: jobs, queue: newQueue(time.Second), show: newProgress(c, "")}
+	at, err := b.open(c)
 	if err != nil {
 		return err
 	}
-	b.show.start(first.Name())
-	first.Close()
+	defer b.close()
+	b.show.start(b.dev.Name())
 	if err := b.prepare(c.Bool("resume")); err != nil {
 		return err
 	}
@@ -139,85 +102,45 @@ func runBatch(c *cli.Context) error {
 	return b.verdict(c.Context)
 }
 
-// readJobs reads and checks a file of jobs. What a job's own files hold is not looked at yet.
-func readJobs(path string) ([]job, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// open opens the devices, which all jobs share, and says how many jobs to make at a time. A device that is not there is nobody's job.
+func (b *batch) open(c *cli.Context) (at int, err error) {
+	at, threads := c.Int("jobs"), c.Int("threads")
+	if at < 0 || threads < 0 {
+		return 0, usage("--jobs and --threads must not be negative")
 	}
-	var strict struct {
-		Defaults job
-		Jobs     []job
+	_, gpu := gpuIndices(c.String("device"))
+	switch fallback := c.String("fallback"); {
+	case fallback != "" && fallback != "cpu":
+		return 0, usage("--fallback %q is not known: cpu", fallback)
+	case fallback != "" && !gpu:
+		return 0, usage("--fallback goes with --device cuda: another device is not lost")
 	}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(&strict); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &failure{err: fmt.Errorf("%s: %w", path, err), hint: "`netmend batch --help` shows such a file", code: exitUsage}
+	cores := at
+	if cores == 0 {
+		cores = runtime.NumCPU()
 	}
-	if len(strict.Jobs) == 0 {
-		return nil, &failure{err: fmt.Errorf("%s: there are no jobs", path), hint: "`netmend batch --help` shows such a file", code: exitUsage}
+	if cores = min(cores, len(b.jobs)); threads == 0 {
+		threads = max(1, runtime.NumCPU()/cores)
 	}
-	var file struct { // the same once more: a job is read over the defaults
-		Defaults yaml.Node
-		Jobs     []yaml.Node
+	if b.dev, err = trainingDevice(c, threads); err != nil {
+		return 0, err
 	}
-	if err := yaml.Unmarshal(raw, &file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	taken := map[string]bool{}
-	jobs := make([]job, len(file.Jobs))
-	for i := range jobs {
-		j := job{repairOptions: defaultRepair()}
-		for _, n := range []*yaml.Node{&file.Defaults, &file.Jobs[i]} {
-			if n.IsZero() {
-				continue
-			}
-			if err := n.Decode(&j); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
+	if c.String("fallback") != "" {
+		if b.fallback, err = openDeviceWith("cpu", cpu.Options{Threads: threads}); err != nil {
+			return 0, errors.Join(err, b.dev.Close())
 		}
-		if err := j.complete(filepath.Dir(path)); err != nil {
-			var f *failure
-			if errors.As(err, &f) {
-				f.err = fmt.Errorf("%s: job %d: %w", path, i+1, f.err)
-			}
-			return nil, err
-		}
-		if taken[j.Name] {
-			return nil, usage("%s: there are two jobs %q: give them names", path, j.Name)
-		}
-		taken[j.Name] = true
-		jobs[i] = j
 	}
-	return jobs, nil
+	if n := gpusOf(b.dev.Name()); n > 0 && at == 0 {
+		return min(n*jobsPerGPU, len(b.jobs)), nil
+	}
+	return cores, nil
 }
 
-// complete checks a job, names it after its model where it has no name, and leads its paths from the folder of the jobs file.
-func (j *job) complete(folder string) error {
-	if j.Model == "" {
-		return usage("it has no model")
+func (b *batch) close() {
+	b.dev.Close()
+	if b.fallback != nil {
+		b.fallback.Close()
 	}
-	if err := j.subjectFiles.check(); err != nil {
-		return err
-	}
-	if _, err := j.config(); err != nil {
-		return err
-	}
-	for _, p := range []*string{&j.Model, &j.Recipe, &j.Data} {
-		if !filepath.IsAbs(*p) {
-			*p = filepath.Join(folder, *p)
-		}
-	}
-	if j.Name == "" {
-		j.Name = strings.TrimSuffix(filepath.Base(j.Model), filepath.Ext(j.Model))
-		if j.Name == "model" { // as the export scripts call every one
-			j.Name = filepath.Base(filepath.Dir(j.Model))
-		}
-	}
-	if j.Name != filepath.Base(j.Name) || !filepath.IsLocal(j.Name) || j.Name == "." || j.Name == fileSummary {
-		return usage("its name %q cannot name a folder", j.Name)
-	}
-	return nil
 }
 
 // prepare makes the output folder, or finds there what is done already.
@@ -233,9 +156,23 @@ func (b *batch) prepare(resume bool) error {
 	if err := os.MkdirAll(b.out, 0o755); err != nil {
 		return err
 	}
+	before := make(map[string]jobResult)
+	if resume {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var s batchSummary
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		for _, r := range s.Jobs {
+			before[r.Name] = r
+		}
+	}
 	b.results = make([]jobResult, len(b.jobs))
 	for i, j := range b.jobs {
-		b.results[i] = jobResult{Name: j.Name, Outcome: jobWaiting}
+		b.results[i] = jobResult{Name: j.Name, Outcome: jobWaiting, Devices: before[j.Name].Devices, Notes: before[j.Name].Notes}
 	}
 	return b.write()
 }
@@ -288,7 +225,7 @@ func (b *batch) try(ctx context.Context, i int) (r jobResult) {
 			}
 		}
 	}()
-	report, err := b.repair(ctx, j, folder)
+	report, err := b.repair(ctx, i, folder)
 	switch {
 	case err == nil:
 		r = reported(j.Name, report)
@@ -304,77 +241,94 @@ func (b *batch) try(ctx context.Context, i int) (r jobResult) {
 	return r
 }
 
-// repair is what `netmend repair` does, into the job's folder, or what it has done there before.
-func (b *batch) repair(ctx context.Context, j job, folder string) (report study.Report, err error) {
-	resume, err := j.claim(folder)
-	if err != nil {
+// repair is what `netmend repair` does, into the job's folder, or what it has done there before. When its device is lost and another is left, the job goes
+// on there with its journal. A second loss ends it, as the job itself may be the cause, which no driver tells: it would take one GPU after the other from
+// the others.
+func (b *batch) repair(ctx context.Context, i int, folder string) (report study.Report, err error) {
+	j := b.jobs[i]
+	if err := j.claim(folder); err != nil {
 		return report, err
 	}
-	if raw, err := os.ReadFile(filepath.Join(folder, fileReport)); err == nil {
-		return report, json.Unmarshal(raw, &report)
+	anew := filepath.Join(folder, folderFallback)
+	for _, dir := range []string{folder, anew} {
+		if raw, err := os.ReadFile(filepath.Join(dir, fileReport)); err == nil {
+			return report, json.Unmarshal(raw, &report)
+		}
 	}
 	cfg, err := j.config()
 	if err != nil {
 		return report, err
 	}
-	dev, err := b.open()
-	if err != nil {
-		return report, err
-	}
-	defer dev.Close()
 	if cfg.Subject, err = j.read(); err != nil {
 		return report, err
 	}
-	cfg.Progress = func(p study.Progress) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.show.terminal {
-			b.show.show(fmt.Sprintf("%s: %s", j.Name, (&progress{terminal: true, metric: cfg.Subject.Recipe.Metric}).line(p)))
+	line := &progress{terminal: true, metric: cfg.Subject.Recipe.Metric}
+	cfg.Progress = func(p study.Progress) { b.say(i, line.line(p), true) }
+	if b.fallback == nil || !hasJournal(anew) {
+		report, err = b.study(ctx, b.dev, i, cfg, folder)
+		if lost(ctx, err) {
+			b.note(i, fmt.Sprintf("%v; tried again on what is left of %s", err, b.dev.Name()))
+			report, err = b.study(ctx, b.dev, i, cfg, folder)
 		}
+		if !lost(ctx, err) || b.fallback == nil {
+			return report, err
+		}
+		b.note(i, fmt.Sprintf("%v; begun anew on %s: devices differ in the last bits, so that no journal has trainings of both", err, b.fallback.Name()))
 	}
-	return repairOn(ctx, dev, cfg, folder, resume, func() {})
+	return b.study(ctx, b.fallback, i, cfg, anew)
 }
 
-// claim says whether the job's folder holds a journal to go on with. One of other options is refused.
-func (j job) claim(folder string) (resume bool, err error) {
-	raw, err := json.MarshalIndent(j, "", "  ")
-	if err != nil {
-		return false, err
-	}
-	path := filepath.Join(folder, fileJob)
-	if old, err := os.ReadFile(path); err == nil {
-		var was job
-		if err := json.Unmarshal(old, &was); err != nil {
-			return false, fmt.Errorf("%s: %w", path, err)
-		}
-		if !reflect.DeepEqual(was, j) {
-			return false, hinted(fmt.Errorf("%s: the job has been changed since it was begun", path), "give it another name, or remove its folder to begin anew")
-		}
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return false, err
-	} else if err := os.MkdirAll(folder, 0o755); err != nil {
-		return false, err
-	} else if err := repair.WriteFile(path, append(raw, '\n')); err != nil {
-		return false, err
-	}
-	_, err = os.Stat(filepath.Join(folder, fileJournal))
-	return err == nil, nil
+func lost(ctx context.Context, err error) bool {
+	return errors.Is(err, engine.ErrDeviceLost) && ctx.Err() == nil
 }
 
-func reported(name string, r study.Report) jobResult {
-	x := jobResult{Name: name, Outcome: outcome(r.Verdict), Metric: r.Metric, Faulty: &r.Faulty.Mean, Words: r.Words, Trials: r.Trials,
-		CostX: &r.CostX, Seconds: r.Seconds, Reason: r.Reason}
-	if len(r.Patch) > 0 {
-		p := repair.Number(r.Claim())
-		x.Repaired, x.P = &r.Repaired.Mean, &p
+// study makes a job's study on a device, or goes on with the journal that is in the folder.
+func (b *batch) study(ctx context.Context, dev engine.Device, i int, cfg study.Config, folder string) (study.Report, error) {
+	on := placing{dev, func(name string) { b.place(i, name) }}
+	cfg.Device = dev.Name()
+	cfg.Start = b.queue.start(ctx, study.OnDevice(on), func(why error) { b.say(i, fmt.Sprintf("waits for memory: %v", why), false) })
+	return repairOn(ctx, cfg, folder, hasJournal(folder), func() {})
+}
+
+func hasJournal(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, fileJournal))
+	return err == nil
+}
+
+// place takes down that a job has been on a device.
+func (b *batch) place(i int, name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := &b.results[i]; !slices.Contains(r.Devices, name) {
+		r.Devices = append(r.Devices, name)
 	}
-	return x
+}
+
+// note takes down, and says, what became of a job's device.
+func (b *batch) note(i int, text string) {
+	b.mu.Lock()
+	b.results[i].Notes = append(b.results[i].Notes, text)
+	b.mu.Unlock()
+	b.say(i, text, false)
+}
+
+// say writes a line about a job; one that is passing is for terminals alone.
+func (b *batch) say(i int, text string, passing bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !passing || b.show.terminal {
+		b.show.show(fmt.Sprintf("%s: %s", b.jobs[i].Name, text))
+	}
+	if !passing {
+		b.show.end()
+	}
 }
 
 // finish keeps a job's result, in the summary's file too.
 func (b *batch) finish(i int, r jobResult) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	r.Devices, r.Notes = b.results[i].Devices, b.results[i].Notes
 	b.results[i] = r
 	done := 0
 	for _, x := range b.results {
@@ -391,79 +345,4 @@ func (b *batch) finish(i int, r jobResult) error {
 		b.show.end()
 	}
 	return b.write()
-}
-
-// batchSummary is the summary's file and what --json prints.
-type batchSummary struct {
-	Repaired int         `json:"repaired"`
-	NoRepair int         `json:"no_repair"`
-	Failed   int         `json:"error"`
-	Waiting  int         `json:"waiting"`
-	Jobs     []jobResult `json:"jobs"`
-}
-
-func (b *batch) summary() batchSummary {
-	s := batchSummary{Jobs: b.results}
-	for _, r := range b.results {
-		switch r.Outcome {
-		case jobRepaired:
-			s.Repaired++
-		case jobNoRepair:
-			s.NoRepair++
-		case jobFailed:
-			s.Failed++
-		case jobWaiting:
-			s.Waiting++
-		}
-	}
-	return s
-}
-
-func (b *batch) write() error {
-	var sb strings.Builder
-	if err := writeJSON(&sb, b.summary()); err != nil {
-		return err
-	}
-	return repair.WriteFile(filepath.Join(b.out, fileSummary), []byte(sb.String()))
-}
-
-func (b *batch) table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "job\toutcome\tmetric\tfaulty\tpatched\tp\ttrials\tcost\tpatch")
-	cell := func(n *repair.Number) string {
-		if n == nil {
-			return "-"
-		}
-		return number(float64(*n))
-	}
-	for _, r := range b.results {
-		cost, words := cell(r.CostX), strings.Join(r.Words, "; ")
-		if r.CostX != nil {
-			cost += "x"
-		}
-		if r.Outcome == jobFailed {
-			words = r.Reason
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Name, r.Outcome, r.Metric, cell(r.Faulty), cell(r.Repaired), cell(r.P), r.Trials, cost, words)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	s := b.summary()
-	_, err := fmt.Fprintf(w, "%d repaired, %d without repair, %d failed, %d waiting; wrote %s\n", s.Repaired, s.NoRepair, s.Failed, s.Waiting, filepath.Join(b.out, fileSummary))
-	return err
-}
-
-// verdict is the command's outcome.
-func (b *batch) verdict(ctx context.Context) error {
-	s := b.summary()
-	switch {
-	case s.Waiting > 0:
-		return resumable(fmt.Errorf("batch: %w: %w: %d of %d jobs are finished", study.ErrInterrupted, context.Cause(ctx), len(s.Jobs)-s.Waiting, len(s.Jobs)))
-	case s.Failed > 0:
-		return hinted(fmt.Errorf("batch: %d of %d jobs failed", s.Failed, len(s.Jobs)), "their folders hold "+fileError+"; --resume tries them again")
-	case s.NoRepair > 0:
-		return &failure{code: exitNoRepair}
-	}
-	return nil
 }

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"netmend/engine"
+	"netmend/engine/reference"
 )
 
 // cancelAfter cancels a context when a line is written to it.
@@ -81,4 +86,62 @@ func readSummary(t *testing.T, folder string) (s batchSummary) {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// lossy is a device whose executables are all lost at their first step.
+type lossy struct {
+	engine.Device
+	compiled *atomic.Int32
+}
+
+func (d lossy) Compile(p *engine.Program) (engine.Executable, error) {
+	d.compiled.Add(1)
+	e, err := d.Device.Compile(p)
+	return lossyExecutable{e}, err
+}
+
+type lossyExecutable struct{ engine.Executable }
+
+func (lossyExecutable) Run(context.Context, engine.Schedule) (*engine.Result, error) {
+	return nil, fmt.Errorf("lossy: %w", engine.ErrDeviceLost)
+}
+
+// TestAJobLosesTwoDevicesAtTheMost: one that may itself be the cause of the losses does not go on until nothing is left, and its journal holds nothing of
+// them.
+func TestAJobLosesTwoDevicesAtTheMost(t *testing.T) {
+	demo, err := filepath.Abs(filepath.Join("..", "..", "testdata", "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "jobs.yaml")
+	text := "jobs: [{name: only, model: MODEL/model.onnx, recipe: MODEL/recipe.yaml, data: MODEL/../optdigits, technique: random, budget: 2t}]\n"
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "MODEL", demo)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := readJobs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compiled atomic.Int32
+	var log bytes.Buffer
+	b := &batch{out: dir, jobs: jobs, dev: lossy{reference.New(), &compiled}, queue: newQueue(0), show: &progress{w: &log}}
+	if err := b.prepare(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.run(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	r := b.results[0]
+	if r.Outcome != jobFailed || !strings.Contains(r.Reason, "device lost") || !strings.Contains(r.Hint, "--resume") || len(r.Notes) != 1 ||
+		!strings.Contains(log.String(), "tried again on what is left of reference") {
+		t.Errorf("%+v\n%s", r, log.String())
+	}
+	if n := compiled.Load(); n != 4 { // each time for a look and for the first trial
+		t.Errorf("%d programs were compiled", n)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "only", fileJournal))
+	if err != nil || bytes.Count(raw, []byte("\n")) != 1 {
+		t.Errorf("the journal (%v) holds more than its header:\n%s", err, raw)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -151,12 +152,13 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 		}
 		cfg.Entries = bench.HealthyEntries(list, cfg.Scale, c.String("root"), cfg.Seed)
 	}
+	jobs := newQueue(time.Second)
 	cfg.Worker = func() (bench.Worker, error) {
 		dev, err := trainingDevice(c, threads)
 		if err != nil {
 			return bench.Worker{}, err
 		}
-		return bench.Worker{Start: study.OnDevice(dev), Device: dev.Name(), Close: dev.Close}, nil
+		return bench.Worker{Start: jobs.start(c.Context, study.OnDevice(dev), func(error) {}), Device: dev.Name(), Close: dev.Close}, nil
 	}
 	return cfg, nil
 }

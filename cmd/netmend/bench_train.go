@@ -124,7 +124,7 @@ func runBenchTrain(c *cli.Context) error {
 	}
 	defer dev.Close()
 	r := benchTrainReport{Device: dev.Name()}
-	rate, err := matMulRate(c.Context, dev)
+	rate, err := matMulRate(c.Context, dev, 1024)
 	if err != nil {
 		return err
 	}
@@ -288,9 +288,9 @@ func (n benchNetwork) data(m *onnx.Model) (data.Splits, error) {
 	return d, nil
 }
 
-// matMulRate is the best rate of a product of two 1024 x 1024 matrices on a device, in operations per second.
-func matMulRate(ctx context.Context, dev engine.Device) (float64, error) {
-	const n, steps, tries = 1024, 4, 5
+// matMulRate is the best rate of a product of two n x n matrices on a device, in operations per second.
+func matMulRate(ctx context.Context, dev engine.Device, n int) (float64, error) {
+	const steps, tries = 4, 5
 	p := engine.NewProgram(0)
 	x, y := p.NewState("x", []int{n, n}), p.NewState("y", []int{n, n})
 	b := p.NewFunc("product", 0)

@@ -1,24 +1,20 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"netmend/cuda"
-	"netmend/cuda/driver"
-	"netmend/cuda/kernels"
 	"netmend/engine"
 	"netmend/engine/cpu"
 	"netmend/engine/reference"
 )
 
-var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto", Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU)"}
+var deviceFlag = &cli.StringFlag{Name: "device", Value: "auto",
+	Usage: "`NAME`: auto, cpu, reference or cuda (cuda:1 is the second GPU; cuda:0,2 or cuda:all spread trainings over GPUs that are alike)"}
 
 var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
 	Usage: "`NAME`: float32, or bf16 (cpu, cuda) and tf32 (cuda), which round the factors of matrix products and convolutions"}
@@ -27,13 +23,13 @@ var precisionFlag = &cli.StringFlag{Name: "precision", Value: "float32",
 // it does not have is refused.
 func trainingDevice(c *cli.Context, threads int) (engine.Device, error) {
 	name, precision := c.String("device"), c.String("precision")
-	index, gpu := gpuIndex(name)
+	gpus, gpu := gpuIndices(name)
 	has := slices.Contains(cpu.Precisions, precision)
 	switch {
 	case !has && !slices.Contains(cuda.Precisions, precision):
 		return nil, usage("--precision %q is not known: one of %v", precision, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cpu.Precisions, cuda.Precisions)))))
 	case gpu:
-		return openGPU(cuda.Options{Index: index, Precision: precision})
+		return openGPUs(gpus, cuda.Options{Precision: precision})
 	case precision == "float32":
 		return openDeviceWith(name, cpu.Options{Threads: threads})
 	case !has:
@@ -50,8 +46,8 @@ func openDevice(name string) (engine.Device, error) { return openDeviceWith(name
 
 // openDeviceWith is openDevice with options for the cpu device.
 func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
-	if index, ok := gpuIndex(name); ok {
-		return openGPU(cuda.Options{Index: index})
+	if gpus, ok := gpuIndices(name); ok {
+		return openGPUs(gpus, cuda.Options{})
 	}
 	switch name {
 	case "reference":
@@ -68,67 +64,37 @@ func openDeviceWith(name string, o cpu.Options) (engine.Device, error) {
 		}
 		return reference.New(), nil
 	}
-	return nil, usage("--device %q is not known: auto, cpu, reference, cuda or cuda:N", name)
+	return nil, usage("--device %q is not known: auto, cpu, reference, cuda, cuda:N, cuda:N,M or cuda:all", name)
 }
 
-func openGPU(o cuda.Options) (engine.Device, error) {
-	dev, err := cuda.New(o)
+func openGPUs(indices []int, o cuda.Options) (dev engine.Device, err error) {
+	if len(indices) == 1 {
+		o.Index = indices[0]
+		dev, err = cuda.New(o)
+	} else {
+		dev, err = cuda.NewPool(indices, o)
+	}
 	if err != nil {
 		return nil, hinted(err, "netmend devices lists what can train here; --device cpu needs no GPU")
 	}
 	return dev, nil
 }
 
-// gpuIndex reads "cuda", the first GPU, and "cuda:N".
-func gpuIndex(name string) (int, bool) {
-	number, ok := strings.CutPrefix(name, "cuda:")
-	if !ok {
-		return 0, name == "cuda"
+// gpuIndices reads "cuda", the first GPU, "cuda:N", "cuda:N,M" and "cuda:all", which has no indices.
+func gpuIndices(name string) (indices []int, ok bool) {
+	list, ok := strings.CutPrefix(name, "cuda:")
+	switch {
+	case !ok:
+		return []int{0}, name == "cuda"
+	case list == "all":
+		return nil, true
 	}
-	n, err := strconv.ParseUint(number, 10, 16)
-	return int(n), err == nil
-}
-
-func devicesCommand() *cli.Command {
-	return &cli.Command{Name: "devices", Usage: "list the devices that can train here", Action: func(c *cli.Context) error {
-		if c.NArg() > 0 {
-			return usage("devices takes no arguments")
+	for number := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return nil, false
 		}
-		w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-		for _, name := range []string{"cpu", "reference"} {
-			dev, err := openDevice(name)
-			if err != nil {
-				fmt.Fprintf(w, "%s\tnot here: %v\n", name, err)
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%s\n", name, dev.Name())
-			dev.Close()
-		}
-		listGPUs(w)
-		return w.Flush()
-	}}
-}
-
-// listGPUs writes a line for every GPU, or one that says why there is none.
-func listGPUs(w io.Writer) {
-	var infos []driver.Info
-	drv, err := driver.Open()
-	if err == nil {
-		infos, err = drv.Devices()
+		indices = append(indices, int(n))
 	}
-	if err != nil {
-		fmt.Fprintf(w, "cuda\tnot here: %v\n", err)
-		return
-	}
-	for _, i := range infos {
-		state := ""
-		if free, err := drv.FreeMemory(i.Index); err != nil {
-			state = fmt.Sprintf("not usable: %v", err)
-		} else if _, err := kernels.Target(i.Compute); err != nil {
-			state = fmt.Sprintf("not usable: %v", err)
-		} else {
-			state = fmt.Sprintf("%.1f GiB free", float64(free)/(1<<30))
-		}
-		fmt.Fprintf(w, "cuda:%d\t%v, %s\n", i.Index, i, state)
-	}
+	return indices, true
 }

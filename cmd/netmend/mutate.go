@@ -78,7 +78,7 @@ func runMutate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := trainable(s, dev); err != nil {
+	if err := trainable(s, study.OnDevice(dev)); err != nil {
 		return err
 	}
 	if err := prepareOut(c.String("out"), c.Bool("resume")); err != nil {

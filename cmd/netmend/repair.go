@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"netmend/engine"
 	"netmend/onnx"
 	"netmend/repair"
 	"netmend/repair/operators"
@@ -76,7 +75,8 @@ func runRepair(c *cli.Context) error {
 	}
 	show := newProgress(c, cfg.Subject.Recipe.Metric)
 	cfg.Progress = show.step
-	report, err := repairOn(c.Context, dev, cfg, c.String("out"), c.Bool("resume"), func() { show.start(dev.Name()) })
+	cfg.Start, cfg.Device = study.OnDevice(dev), dev.Name()
+	report, err := repairOn(c.Context, cfg, c.String("out"), c.Bool("resume"), func() { show.start(dev.Name()) })
 	show.end()
 	if err != nil {
 		return err
@@ -110,16 +110,15 @@ func (o repairOptions) config() (study.Config, error) {
 	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs}, nil
 }
 
-// repairOn makes a study on a device, with its journal and its results in the folder out. begun is called when it can begin.
-func repairOn(ctx context.Context, dev engine.Device, cfg study.Config, out string, resume bool, begun func()) (study.Report, error) {
-	if err := trainable(cfg.Subject, dev); err != nil {
+// repairOn makes a study, with its journal and its results in the folder out. begun is called when it can begin.
+func repairOn(ctx context.Context, cfg study.Config, out string, resume bool, begun func()) (study.Report, error) {
+	if err := trainable(cfg.Subject, cfg.Start); err != nil {
 		return study.Report{}, err
 	}
 	if err := prepareOut(out, resume); err != nil {
 		return study.Report{}, err
 	}
 	begun()
-	cfg.Start, cfg.Device = study.OnDevice(dev), dev.Name()
 	cfg.Journal, cfg.Resume = filepath.Join(out, fileJournal), resume
 	report, err := study.Run(ctx, cfg)
 	if err != nil {
@@ -138,8 +137,8 @@ func ideaNames() string {
 }
 
 // trainable says what does not go together in a subject, before anything is written.
-func trainable(s repair.Subject, dev engine.Device) error {
-	t, err := train.New(s.Model, s.Recipe, s.Data, train.Options{Device: dev})
+func trainable(s repair.Subject, start study.Start) error {
+	t, err := start(s, train.Options{})
 	if err != nil {
 		return err
 	}

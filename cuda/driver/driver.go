@@ -78,7 +78,7 @@ var lost = map[int]bool{
 	718: true, // INVALID_PC
 	719: true, // LAUNCH_FAILED
 	721: true, // TENSOR_MEMORY_LEAK
-	807: true, // MPS_CLIENT_TERMINATED
+	810: true, // MPS_CLIENT_TERMINATED
 	999: true, // UNKNOWN
 }
 

@@ -103,6 +103,9 @@ func (d *Driver) check(r C.nm_result) error {
 	return e
 }
 
+// Path is what the library was opened as.
+func (d *Driver) Path() string { return d.path }
+
 // Version is the version of the CUDA API that the driver knows.
 func (d *Driver) Version() Version { return d.version }
 

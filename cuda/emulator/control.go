@@ -44,8 +44,8 @@ func Set(t testing.TB, name string, value int64) {
 	}
 }
 
-// Get reads a setting, or a count: "launches" (kernels run), "graph_launches", "waits" (times that the host waited while there was work), "allocations"
-// (of device memory, now) and their "bytes".
+// Get reads a setting, or a count: "launches" (kernels run), "graph_launches", "waits" (times that the host waited while there was work), "uploaded"
+// (bytes that were copied from the host), "allocations" (of device memory, now) and their "bytes".
 func Get(t testing.TB, name string) int64 {
 	t.Helper()
 	s := C.CString(name)

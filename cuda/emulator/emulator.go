@@ -39,11 +39,14 @@ var kernelFlags = []string{"-fsanitize=bounds,alignment,integer-divide-by-zero",
 //	init=0               the CUresult that cuInit gives
 //	version=12040        of the driver
 //	memory=4294967296    bytes of each device
+//	taken=0              bytes of it that other programs hold
 //	compute=75           compute capability 7.5, which decides how much shared memory there is
 //	multiprocessors=2    which kernels' grids are chosen by
+//	others=0             the last so many devices are of another model, with a multiprocessor more
 //	fail_alloc=0         the n-th allocation from now on runs out of memory
 //	lost_launch=0        the n-th kernel from now on loses the context,
-//	lost_code=700        with this CUresult
+//	lost_code=700        with this CUresult,
+//	lost_device=-1       counting those of this device; -1: of all
 //	threads=0            OS threads that run blocks; 0: one per processor
 //	reverse=0            1: blocks and threads run from the last to the first, which finds missing barriers
 //

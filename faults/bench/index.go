@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"netmend/engine"
 	"netmend/repair"
 	"netmend/repair/study"
 	"netmend/repair/technique"
@@ -110,12 +111,9 @@ func openIndex(c Config, h header) (*index, error) {
 	if err := os.MkdirAll(filepath.Join(c.Out, runsDir), 0o755); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	want, err := json.Marshal(h)
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if c.Resume {
-		x.lines, err = study.OpenLines(path, h, func(line []byte, n int) error { return x.take(line, n, string(want)) })
+		x.lines, err = study.OpenLines(path, h, func(line []byte, n int) error { return x.take(line, n, h) })
 	} else {
 		x.lines, err = study.CreateLines(path, h)
 	}
@@ -129,10 +127,19 @@ func openIndex(c Config, h header) (*index, error) {
 	return x, nil
 }
 
-func (x *index) take(raw []byte, n int, want string) error {
+func (x *index) take(raw []byte, n int, want header) error {
 	if n == 1 {
-		if string(raw) != want {
-			return fmt.Errorf("the folder is of another benchmark: it began with %s, asked for is %s", raw, want)
+		var h header
+		if err := json.Unmarshal(raw, &h); err != nil {
+			return err
+		}
+		h.Device, want.Device = engine.DeviceModel(h.Device), engine.DeviceModel(want.Device)
+		have, err := json.Marshal(h)
+		if err != nil {
+			return err
+		}
+		if asked, err := json.Marshal(want); err != nil || string(have) != string(asked) {
+			return fmt.Errorf("the folder is of another benchmark: it began with %s, asked for is %s", have, asked)
 		}
 		return nil
 	}

@@ -244,7 +244,7 @@ func (r *runner) subject(x *loaded, t task) (repair.Subject, error) {
 }
 
 // value trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the training
-// is a result, the metric's worst value.
+// is a result, the metric's worst value, but for what is study.NoResult.
 func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed uint64) (*Value, error) {
 	s, err := r.subject(x, t)
 	if err != nil {
@@ -263,6 +263,9 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 	bad := func(err error) (*Value, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if study.NoResult(err) {
+			return nil, fmt.Errorf("%w: %w", study.ErrInterrupted, err)
 		}
 		v.Cause = err.Error()
 		return v, nil

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"netmend/engine"
 	"netmend/repair"
 	"netmend/repair/stats"
 	"netmend/repair/study"
@@ -178,6 +179,7 @@ func (s *session) take(line []byte, n int, want header) error {
 		if h.Subject != want.Subject {
 			return errors.New("the journal is of another run: model, recipe or data have changed since")
 		}
+		h.Device, want.Device = engine.DeviceModel(h.Device), engine.DeviceModel(want.Device)
 		if h != want {
 			return fmt.Errorf("the journal is of another run: %+v, asked for is %+v", h, want)
 		}
@@ -341,7 +343,7 @@ func (s *session) lean(x repair.Subject) repair.Subject {
 	return x
 }
 
-// train makes one training. What goes wrong with it is its result; the error is the context's.
+// train makes one training. What goes wrong with it is its result; the error is the context's, or one that is study.NoResult.
 func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (runLine, error) {
 	began := s.Clock()
 	x.Recipe = x.Recipe.Clone()
@@ -350,6 +352,9 @@ func (s *session) train(ctx context.Context, x repair.Subject, line runLine) (ru
 	err := s.fit(ctx, x, &line)
 	if ctx.Err() != nil {
 		return line, ctx.Err()
+	}
+	if study.NoResult(err) {
+		return line, fmt.Errorf("%w: %w: finished trainings are in %s", study.ErrInterrupted, err, s.Journal)
 	}
 	if err != nil {
 		line.State, line.Cause = study.FailedState(err), err.Error()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"netmend/engine"
 	"netmend/repair"
 	"netmend/repair/technique"
 )
@@ -122,7 +123,7 @@ func (h header) differs(want header) error {
 		have, ask any
 	}{
 		{"version", h.Version, want.Version}, {"technique", h.Technique, want.Technique}, {"budget", h.Budget, want.Budget},
-		{"seed", h.Seed, want.Seed}, {"device", h.Device, want.Device}, {"cost model", h.Cost, want.Cost},
+		{"seed", h.Seed, want.Seed}, {"device", engine.DeviceModel(h.Device), engine.DeviceModel(want.Device)}, {"cost model", h.Cost, want.Cost},
 		{"number of verdict seeds", h.Seeds, want.Seeds}, {"minimisation budget", h.MinimizeX, want.MinimizeX},
 		{"number of bootstrap resamples", h.Resamples, want.Resamples}, {"search only", h.SearchOnly, want.SearchOnly},
 		{"table of suspicion", h.Suspicion, want.Suspicion},

@@ -91,7 +91,7 @@ type Progress struct {
 	Holdout float64       // score of the trial's model on the hold-out rows with SearchOnly; NaN: none
 }
 
-// ErrInterrupted wraps the context's error: the journal holds every finished trial, and Resume goes on.
+// ErrInterrupted wraps the cause of the context's end, or an error that is NoResult: the journal holds every finished trial, and Resume goes on.
 var ErrInterrupted = errors.New("study: interrupted")
 
 // session is a study at work.
@@ -117,6 +117,9 @@ type session struct {
 
 // Run makes a study or goes on with one.
 func Run(ctx context.Context, c Config) (Report, error) {
+	ctx, start, stop := untilLost(ctx, c.Start)
+	defer stop()
+	c.Start = start
 	s, err := open(c)
 	if err != nil {
 		return Report{}, err
@@ -124,7 +127,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	defer s.j.Close()
 	report, err := s.all(ctx)
 	if err != nil && ctx.Err() != nil {
-		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, ctx.Err(), len(s.trials), c.Journal)
+		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, context.Cause(ctx), len(s.trials), c.Journal)
 	}
 	return report, err
 }

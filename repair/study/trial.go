@@ -51,8 +51,7 @@ func (s *session) train(ctx context.Context, t *trialLine, w technique.Watch) er
 	}
 	tr, err := s.Start(x, o)
 	if err != nil {
-		t.State, t.Cause = FailedState(err), err.Error()
-		return nil
+		return s.failed(ctx, t, err)
 	}
 	defer tr.Close()
 	s.price(tr)

@@ -14,8 +14,8 @@ long long *Settings::find(const char *name) {
     struct {
         const char *name;
         long long *value;
-    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"fail_alloc", &fail_alloc},
-               {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"threads", &threads}, {"reverse", &reverse}};
+    } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"taken", &taken}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"others", &others}, {"fail_alloc", &fail_alloc},
+               {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"lost_device", &lost_device}, {"threads", &threads}, {"reverse", &reverse}};
     for (auto &s : all)
         if (strcmp(s.name, name) == 0) return s.value;
     return nullptr;
@@ -77,7 +77,7 @@ int Context::execute(Op &op) {
     switch (op.kind) {
     case Op::launch: {
         counts.launches++;
-        if (settings.lost_launch > 0 && --settings.lost_launch == 0) return (int)settings.lost_code;
+        if ((settings.lost_device < 0 || settings.lost_device == device) && settings.lost_launch > 0 && --settings.lost_launch == 0) return (int)settings.lost_code;
         Order order;
         long long threads = settings.threads > 0 ? settings.threads : (long long)std::thread::hardware_concurrency();
         order.threads = threads < 1 ? 1 : (unsigned)threads;
@@ -92,6 +92,7 @@ int Context::execute(Op &op) {
     case Op::upload:
         if (!memory.holds(op.to, op.bytes)) return ILLEGAL_ADDRESS;
         memcpy(op.to, op.staged.empty() ? op.from : op.staged.data(), op.bytes);
+        counts.uploaded += (long long)op.bytes;
         return SUCCESS;
     case Op::download:
         if (!memory.holds(op.from, op.bytes)) return ILLEGAL_ADDRESS;

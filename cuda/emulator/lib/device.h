@@ -43,11 +43,14 @@ struct Settings {
     long long init = 0;                   // what cuInit gives
     long long version = 12040;            // of the driver
     long long memory = 4LL << 30;         // bytes of a device
+    long long taken = 0;                  // bytes of it that other programs hold
     long long compute = 75;               // capability: 75 is 7.5, the least that the kernels are compiled for
     long long multiprocessors = 2;
+    long long others = 0;                 // the last so many devices are of another model, with a multiprocessor more
     long long fail_alloc = 0;             // the n-th allocation from now on is refused; 0: none
     long long lost_launch = 0;            // the n-th kernel from now on loses the context
     long long lost_code = ILLEGAL_ADDRESS;
+    long long lost_device = -1;           // the device whose kernels lost_launch counts; -1: all
     long long threads = 0;                // OS threads that run blocks; 0: one per processor
     long long reverse = 0;                // run blocks and threads from the last to the first
     long long *find(const char *name);
@@ -131,7 +134,7 @@ struct Context {
 
 // Counts since the library was loaded, for tests: nmEmulatorGet.
 struct Counts {
-    long long launches = 0, graph_launches = 0, allocations = 0, waits = 0;
+    long long launches = 0, graph_launches = 0, allocations = 0, waits = 0, uploaded = 0;
 };
 extern Counts counts;
 

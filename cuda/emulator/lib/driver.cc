@@ -50,6 +50,7 @@ API long long nmEmulatorGet(const char *name) {
     if (strcmp(name, "launches") == 0) return counts.launches;
     if (strcmp(name, "graph_launches") == 0) return counts.graph_launches;
     if (strcmp(name, "waits") == 0) return counts.waits;
+    if (strcmp(name, "uploaded") == 0) return counts.uploaded;
     long long live = 0, bytes = 0;
     for (auto &x : contexts) live += (long long)x->memory.count(), bytes += (long long)x->memory.used();
     if (strcmp(name, "allocations") == 0) return live;
@@ -160,9 +161,11 @@ API int cuDeviceGet(int *device, int ordinal) {
     return SUCCESS;
 }
 
+static bool other(int device) { return device >= settings.devices - settings.others; }
+
 API int cuDeviceGetName(char *name, int length, int device) {
     DEVICE(device);
-    snprintf(name, (size_t)length, "netmend emulator");
+    snprintf(name, (size_t)length, other(device) ? "netmend emulator II" : "netmend emulator");
     return SUCCESS;
 }
 
@@ -184,7 +187,7 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 1: *value = 1024; return SUCCESS;                            // MAX_THREADS_PER_BLOCK
     case 8: *value = shared_per_block; return SUCCESS;                // MAX_SHARED_MEMORY_PER_BLOCK
     case 10: *value = 32; return SUCCESS;                             // WARP_SIZE
-    case 16: *value = (int)settings.multiprocessors; return SUCCESS;  // MULTIPROCESSOR_COUNT
+    case 16: *value = (int)settings.multiprocessors + other(device); return SUCCESS;  // MULTIPROCESSOR_COUNT
     case 20: *value = 0; return SUCCESS;                              // COMPUTE_MODE
     case 75: *value = (int)settings.compute / 10; return SUCCESS;     // COMPUTE_CAPABILITY_MAJOR
     case 76: *value = (int)settings.compute % 10; return SUCCESS;     // COMPUTE_CAPABILITY_MINOR
@@ -237,10 +240,16 @@ API int cuCtxSynchronize() {
 
 static Memory host;  // page-locked; of the process
 
+// room is what is free of a device's memory.
+static size_t room(Context *x) {
+    size_t used = x->memory.used() + (size_t)settings.taken;
+    return (size_t)settings.memory < used ? 0 : (size_t)settings.memory - used;
+}
+
 API int cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
     ENTER();
     *total = (size_t)settings.memory;
-    *free_bytes = *total < x->memory.used() ? 0 : *total - x->memory.used();
+    *free_bytes = room(x);
     return SUCCESS;
 }
 
@@ -249,7 +258,7 @@ API int cuMemAlloc_v2(Pointer *pointer, size_t bytes) {
     *pointer = 0;
     if (bytes == 0) return INVALID_VALUE;
     if (settings.fail_alloc > 0 && --settings.fail_alloc == 0) return OUT_OF_MEMORY;
-    if (bytes > (size_t)settings.memory || x->memory.used() > (size_t)settings.memory - bytes) return OUT_OF_MEMORY;
+    if (bytes > room(x)) return OUT_OF_MEMORY;
     char *p = x->memory.alloc(bytes);
     if (p == nullptr) return OUT_OF_MEMORY;
     *pointer = (Pointer)(uintptr_t)p;
