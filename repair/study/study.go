@@ -17,6 +17,7 @@ import (
 	"hash"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"netmend/data"
@@ -47,8 +48,11 @@ type Config struct {
 	// SearchOnly ends the study with the search: there is no minimisation and no verdict. The model of every trial is scored on the hold-out
 	// rows too, for the journal and Progress; the technique does not learn of it. Benchmarks whose protocol has no verdict need that.
 	SearchOnly bool
-	Progress   func(Progress) // called after every trial and training of the verdict; nil: not
-	Clock      func() time.Time
+	// Parallel is the number of trainings at a time; zero: 1. Minimisation and verdict do not depend on it; the search does, where its technique
+	// proposes without the results that are out (technique.Technique). A study that is resumed has the same.
+	Parallel int
+	Progress func(Progress)   // called after every trial and training of the verdict; nil: not
+	Clock    func() time.Time // nil: time.Now
 }
 
 // DefaultSeeds are enough for one pair of six that goes slightly the other way: the exact one-sided Wilcoxon test then still gives p = 2/64.
@@ -100,18 +104,20 @@ type session struct {
 	search  repair.Subject // without hold-out rows
 	static  []diagnose.Symptom
 	store   *store
-	unit    float64 // declared seconds of a training of the faulty subject; 0: not known yet
-	trials  []technique.Trial
-	best    int // number of the trial with the best score; -1: none
-	spent   float64
+	account *account
+	busy    *stopwatch
+	trials  []technique.Trial // that were told
+	best    int               // number of the trial with the best score; -1: none
 	elapsed time.Duration
 	runs    map[runKey]runLine
 	runCost float64
 	// minimized is the part of runCost that minimisation spent.
 	minimized float64
 	runTime   float64
-	champion  *champion
 	chosen    *technique.TrialID // by a technique.Chooser
+
+	crowning sync.Mutex // of champion
+	champion *champion
 }
 
 // Run makes a study or goes on with one.
@@ -123,7 +129,8 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	defer s.j.Close()
 	report, err := s.all(ctx)
 	if err != nil && ctx.Err() != nil {
-		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, ctx.Err(), len(s.trials), c.Journal)
+		trials, _ := s.account.ended()
+		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, ctx.Err(), trials, c.Journal)
 	}
 	return report, err
 }
@@ -172,6 +179,9 @@ func open(c Config) (*session, error) {
 	if c.CheckpointBytes == 0 {
 		c.CheckpointBytes = defaultCheckpointBytes
 	}
+	if c.Parallel == 0 {
+		c.Parallel = 1
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -181,6 +191,8 @@ func open(c Config) (*session, error) {
 	switch d := c.Subject.Data; {
 	case c.Subject.Model == nil || c.Subject.Model.Graph == nil:
 		return nil, errors.New("study: the subject has no model")
+	case c.Parallel < 1:
+		return nil, fmt.Errorf("study: %d trainings at a time: must be at least 1", c.Parallel)
 	case c.Seeds < 1 || c.Seeds > 1000:
 		return nil, fmt.Errorf("study: %d pairs of trainings for the verdict: must be from 1 to 1000", c.Seeds)
 	case len(d.Train) == 0 || len(d.Search) == 0 || len(d.Holdout) == 0:
@@ -196,13 +208,17 @@ func open(c Config) (*session, error) {
 	h := header{Kind: "header", Version: journalVersion, Subject: digest, Technique: c.Technique, Budget: c.Budget.String(), Seed: c.Seed,
 		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples,
 		SearchOnly: c.SearchOnly}
+	if c.Parallel > 1 {
+		h.Parallel = c.Parallel
+	}
 	if technique.Suspects(c.Technique) {
 		if c.Suspicion == nil {
 			c.Suspicion = diagnose.Shipped()
 		}
 		h.Suspicion = c.Suspicion.ID()
 	}
-	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), best: -1, runs: map[runKey]runLine{}}
+	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), account: newAccount(),
+		busy: &stopwatch{now: c.Clock}, best: -1, runs: map[runKey]runLine{}}
 	s.search.Data.Holdout = nil
 	s.static = diagnose.Static(s.search, c.Operators.Space(s.search))
 	open := createJournal
