@@ -37,11 +37,12 @@ type fakeTraining struct {
 type fakeWorld struct {
 	mu                       sync.Mutex
 	starts, holdouts, models int
-	live, most               int    // trainings at a time, now and at the most
-	capacity                 int    // of the device, in trainings; 0: any number
-	pauses                   uint64 // not 0: trainings take some milliseconds, drawn by seed and this number
-	broken                   error  // of every model that is asked for
-	kill                     func() // called before every step
+	live, most               int           // trainings at a time, now and at the most
+	capacity                 int           // of the device, in trainings; 0: any number
+	pauses                   uint64        // not 0: trainings take some milliseconds, drawn by seed and this number
+	step                     time.Duration // that an update takes
+	broken                   error         // of every model that is asked for
+	kill                     func()        // called before every step
 	damage                   float64
 	scored                   map[int32]bool // first row of all rows that were scored
 	uneven                   float64        // how much more the score is without every other group of rows, as a share
@@ -123,6 +124,7 @@ func (t *fakeTraining) Advance(ctx context.Context, n int) (bool, error) {
 	case <-time.After(t.pause):
 	case <-ctx.Done():
 	}
+	defer func(before int) { time.Sleep(time.Duration(t.steps-before) * t.w.step) }(t.steps)
 	for range n {
 		if t.w.kill != nil {
 			t.w.kill()
@@ -203,7 +205,7 @@ func (t *fakeTraining) Restore(c Checkpoint) error {
 }
 
 // subject is the exported perceptron with 100 made-up rows.
-func subject(t *testing.T) repair.Subject {
+func subject(t testing.TB) repair.Subject {
 	t.Helper()
 	m, r, _ := traintest.Export(t, "pytorch_mlp")
 	r.Epochs, r.Optimizer.LearningRate = 2, 1e-6
@@ -224,7 +226,7 @@ func subject(t *testing.T) repair.Subject {
 	return repair.Subject{Model: m, Recipe: r, Data: splits}
 }
 
-func config(t *testing.T, w *fakeWorld) Config {
+func config(t testing.TB, w *fakeWorld) Config {
 	return Config{Subject: subject(t), Operators: operators.All(), Technique: "random", Budget: Budget{Times: 8}, Seed: 7, Start: w.start,
 		Device: "fake", Journal: filepath.Join(t.TempDir(), "journal.jsonl"), Seeds: 5}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -347,5 +348,25 @@ func TestStopwatch(t *testing.T) {
 	w.add(time.Minute)
 	if d := w.lap(); d != time.Second || w.elapsed() != time.Minute+3*time.Second {
 		t.Errorf("second lap %v of %v", d, w.elapsed())
+	}
+}
+
+// Trainings of which the device could make any number at once without slowing down: what a study gains by so many at a time, at the most.
+func BenchmarkSideBySide(b *testing.B) {
+	for _, name := range []string{"random", "bohb", "guided"} {
+		for _, n := range []int{1, 2, 4, 8} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				for b.Loop() {
+					c := config(b, &fakeWorld{step: time.Millisecond})
+					c.Technique, c.Budget, c.Parallel, c.Seeds = name, Budget{Times: 20}, n, DefaultSeeds
+					c.Subject.Recipe.Epochs = 10
+					r, err := Run(context.Background(), c)
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.ReportMetric(float64(r.CostX), "search-x/op")
+				}
+			})
+		}
 	}
 }
