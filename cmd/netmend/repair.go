@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -37,6 +38,8 @@ func repairCommand() *cli.Command {
 			&cli.StringFlag{Name: "budget", Value: o.Budget, Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
 			&cli.Uint64Flag{Name: "seed", Value: o.Seed, Usage: "seed of the search and of the verdict's trainings"},
 			&cli.IntFlag{Name: "pairs", Value: o.Pairs, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
+			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "trainings at a time; the searches of guided and bohb depend on it, and a run goes on with the same"},
+			&cli.IntFlag{Name: "threads", Usage: "threads of the cpu device per training (0: the cores divided by the trainings at a time); results depend on it to the last bits"},
 			&cli.StringFlag{Name: "out", Value: "repair", Usage: "`FOLDER` for " + strings.Join([]string{fileModel, fileRecipe, filePatch, fileReport, fileJournal}, ", ")},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the journal in the output folder"},
 			deviceFlag, precisionFlag, jsonFlag}, subjectFlags...),
@@ -52,6 +55,7 @@ type repairOptions struct {
 	Budget       string
 	Seed         uint64
 	Pairs        int
+	Parallel     int `json:",omitempty"` // trainings at a time; zero: 1
 }
 
 // defaultRepair is what the flags say when they are left out.
@@ -60,12 +64,22 @@ func defaultRepair() repairOptions {
 }
 
 func runRepair(c *cli.Context) error {
-	o := repairOptions{Technique: c.String("technique"), Without: c.StringSlice("without"), Budget: c.String("budget"), Seed: c.Uint64("seed"), Pairs: c.Int("pairs")}
+	o := repairOptions{Technique: c.String("technique"), Without: c.StringSlice("without"), Budget: c.String("budget"), Seed: c.Uint64("seed"), Pairs: c.Int("pairs"),
+		Parallel: c.Int("parallel")}
 	cfg, err := o.config()
 	if err != nil {
 		return err
 	}
-	dev, err := trainingDevice(c, 0)
+	threads := c.Int("threads")
+	switch {
+	case o.Parallel < 1:
+		return usage("--parallel %d must be at least 1", o.Parallel)
+	case threads < 0:
+		return usage("--threads must not be negative")
+	case threads == 0:
+		threads = o.threads()
+	}
+	dev, err := trainingDevice(c, threads)
 	if err != nil {
 		return err
 	}
@@ -107,7 +121,18 @@ func (o repairOptions) config() (study.Config, error) {
 	if o.Pairs < 1 {
 		return study.Config{}, usage("--pairs %d must be at least 1", o.Pairs)
 	}
-	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs}, nil
+	if o.Parallel < 0 {
+		return study.Config{}, usage("--parallel %d must be at least 1", o.Parallel)
+	}
+	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs, Parallel: o.Parallel}, nil
+}
+
+// threads is how many a training on the cpu device has unless told otherwise: its share of the cores, or 0, one per core, where it is alone.
+func (o repairOptions) threads() int {
+	if o.Parallel <= 1 {
+		return 0
+	}
+	return max(1, runtime.NumCPU()/o.Parallel)
 }
 
 // repairOn makes a study, with its journal and its results in the folder out. begun is called when it can begin.

@@ -6,7 +6,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"netmend/data"
 	"netmend/engine"
@@ -21,6 +23,7 @@ import (
 // little noise. It counts how often it is started and whether anything asked for the hold-out rows.
 type fakeTraining struct {
 	w       *fakeWorld
+	pause   time.Duration
 	r       train.Recipe
 	d       data.Splits
 	m       *onnx.Model
@@ -32,8 +35,14 @@ type fakeTraining struct {
 }
 
 type fakeWorld struct {
+	mu                       sync.Mutex
 	starts, holdouts, models int
-	kill                     func() // called before every step
+	live, most               int           // trainings at a time, now and at the most
+	capacity                 int           // of the device, in trainings; 0: any number
+	pauses                   uint64        // not 0: trainings take some milliseconds, drawn by seed and this number
+	step                     time.Duration // that an update takes
+	broken                   error         // of every model that is asked for
+	kill                     func()        // called before every step
 	damage                   float64
 	scored                   map[int32]bool // first row of all rows that were scored
 	uneven                   float64        // how much more the score is without every other group of rows, as a share
@@ -48,11 +57,19 @@ type fakeCheckpoint struct {
 func (fakeCheckpoint) Bytes() int { return 1000 }
 
 func (w *fakeWorld) start(s repair.Subject, o train.Options) (Training, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.starts++
-	if s.Recipe.BatchSize == 16 {
+	if s.Recipe.BatchSize == 16 || w.capacity > 0 && w.live >= w.capacity {
 		return nil, fmt.Errorf("fake: %w", engine.ErrMemory)
 	}
-	return &fakeTraining{w: w, r: s.Recipe, d: s.Data, m: s.Model, watched: o.Watch > 0}, nil
+	w.live++
+	w.most = max(w.most, w.live)
+	t := &fakeTraining{w: w, r: s.Recipe, d: s.Data, m: s.Model, watched: o.Watch > 0}
+	if w.pauses > 0 {
+		t.pause = time.Duration(rand.New(rand.NewPCG(s.Recipe.Seed, w.pauses)).IntN(5000)) * time.Microsecond
+	}
+	return t, nil
 }
 
 func (t *fakeTraining) StepsPerEpoch() int {
@@ -64,8 +81,19 @@ func (t *fakeTraining) EvalFlops(n int) float64 { return 3e5 * float64(n) }
 func (t *fakeTraining) Trace() *train.Trace     { return &t.trace }
 func (t *fakeTraining) Outcome() train.Outcome  { return t.outcome }
 func (t *fakeTraining) EpochsDone() int         { return t.epochs }
-func (t *fakeTraining) Close() error            { return nil }
+func (t *fakeTraining) Close() error {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.w.live--
+	return nil
+}
+
 func (t *fakeTraining) Model() (*onnx.Model, error) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if t.w.broken != nil {
+		return nil, t.w.broken
+	}
 	t.w.models++
 	m := t.m.Clone()
 	m.SetMeta("seed", fmt.Sprint(t.r.Seed))
@@ -92,6 +120,11 @@ func (t *fakeTraining) at(epochs float64) float64 {
 }
 
 func (t *fakeTraining) Advance(ctx context.Context, n int) (bool, error) {
+	select {
+	case <-time.After(t.pause):
+	case <-ctx.Done():
+	}
+	defer func(before int) { time.Sleep(time.Duration(t.steps-before) * t.w.step) }(t.steps)
 	for range n {
 		if t.w.kill != nil {
 			t.w.kill()
@@ -135,6 +168,8 @@ func (t *fakeTraining) Fit(ctx context.Context, epochs int) (train.Outcome, erro
 }
 
 func (t *fakeTraining) Evaluate(_ context.Context, rows []int32) (train.Evaluation, error) {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
 	if t.w.scored == nil {
 		t.w.scored = map[int32]bool{}
 	}
@@ -170,7 +205,7 @@ func (t *fakeTraining) Restore(c Checkpoint) error {
 }
 
 // subject is the exported perceptron with 100 made-up rows.
-func subject(t *testing.T) repair.Subject {
+func subject(t testing.TB) repair.Subject {
 	t.Helper()
 	m, r, _ := traintest.Export(t, "pytorch_mlp")
 	r.Epochs, r.Optimizer.LearningRate = 2, 1e-6
@@ -191,7 +226,7 @@ func subject(t *testing.T) repair.Subject {
 	return repair.Subject{Model: m, Recipe: r, Data: splits}
 }
 
-func config(t *testing.T, w *fakeWorld) Config {
+func config(t testing.TB, w *fakeWorld) Config {
 	return Config{Subject: subject(t), Operators: operators.All(), Technique: "random", Budget: Budget{Times: 8}, Seed: 7, Start: w.start,
 		Device: "fake", Journal: filepath.Join(t.TempDir(), "journal.jsonl"), Seeds: 5}
 }

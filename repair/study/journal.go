@@ -30,13 +30,16 @@ type header struct {
 	SearchOnly bool `json:"search_only,omitempty"`
 	// Suspicion is the table's ID, where the technique asks it.
 	Suspicion string `json:"suspicion,omitempty"`
+	// Parallel is left out where it is 1.
+	Parallel int `json:"parallel,omitempty"`
 }
 
-// trialLine is a trial of the search.
+// trialLine is a trial of the search. Where several are trained at a time, lines are in the order in which trainings ended, and Used is of what had
+// ended then.
 type trialLine struct {
 	Kind string `json:"kind"` // "trial"
 	technique.Trial
-	Seconds float64        `json:"seconds"`           // by the clock
+	Seconds float64        `json:"seconds"`           // by the clock, since the training before it ended
 	Holdout *repair.Number `json:"holdout,omitempty"` // with Config.SearchOnly
 }
 
@@ -57,19 +60,19 @@ type runLine struct {
 // journal is the study's Lines with what they hold.
 type journal struct {
 	*Lines
-	trials []trialLine // read from the file, in order
+	trials map[technique.TrialID]trialLine // read from the file
 	runs   []runLine
 }
 
 // createJournal starts a new file.
 func createJournal(path string, h header) (*journal, error) {
 	lines, err := CreateLines(path, h)
-	return &journal{Lines: lines}, err
+	return &journal{Lines: lines, trials: map[technique.TrialID]trialLine{}}, err
 }
 
 // openJournal reads a file to go on with it.
 func openJournal(path string, h header) (*journal, error) {
-	j := &journal{}
+	j := &journal{trials: map[technique.TrialID]trialLine{}}
 	var err error
 	j.Lines, err = OpenLines(path, h, func(line []byte, n int) error { return j.take(line, n, h) })
 	return j, err
@@ -97,10 +100,10 @@ func (j *journal) take(line []byte, n int, want header) error {
 		if err := json.Unmarshal(line, &t); err != nil {
 			return err
 		}
-		if int(t.ID) != len(j.trials) || len(j.runs) > 0 {
+		if _, twice := j.trials[t.ID]; twice || t.ID < 0 || want.Parallel <= 1 && int(t.ID) != len(j.trials) || len(j.runs) > 0 {
 			return fmt.Errorf("trial %d is out of order", t.ID)
 		}
-		j.trials = append(j.trials, t)
+		j.trials[t.ID] = t
 	case "minimize", "verdict":
 		var r runLine
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -126,7 +129,7 @@ func (h header) differs(want header) error {
 		{"seed", h.Seed, want.Seed}, {"device", engine.DeviceModel(h.Device), engine.DeviceModel(want.Device)}, {"cost model", h.Cost, want.Cost},
 		{"number of verdict seeds", h.Seeds, want.Seeds}, {"minimisation budget", h.MinimizeX, want.MinimizeX},
 		{"number of bootstrap resamples", h.Resamples, want.Resamples}, {"search only", h.SearchOnly, want.SearchOnly},
-		{"table of suspicion", h.Suspicion, want.Suspicion},
+		{"table of suspicion", h.Suspicion, want.Suspicion}, {"number of trainings at a time", max(1, h.Parallel), max(1, want.Parallel)},
 	} {
 		if f.have != f.ask {
 			return fmt.Errorf("the journal is of another study: its %s is %v, asked for is %v", f.name, f.have, f.ask)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // maxLine bounds one line of a journal: a patch of some thousand edits fits.
@@ -15,7 +16,10 @@ const maxLine = 16 << 20
 
 // Lines is an append-only file of JSON lines, the form of every journal: the first line, its header, says what the following ones belong to.
 // A line counts when its newline is on the disk. The file is locked while it is open.
-type Lines struct{ f *os.File }
+type Lines struct {
+	f  *os.File
+	mu sync.Mutex // of writing
+}
 
 // CreateLines starts a new file with a header; one that is there already is an error, since it holds a run that can be gone on with.
 func CreateLines(path string, header any) (*Lines, error) {
@@ -99,7 +103,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// Append writes a line and waits until it is on the disk.
+// Append writes a line and waits until it is on the disk. Several goroutines may call it.
 func (l *Lines) Append(line any) error {
 	raw, err := json.Marshal(line)
 	if err != nil {
@@ -108,6 +112,8 @@ func (l *Lines) Append(line any) error {
 	if bytes.IndexByte(raw, '\n') >= 0 || len(raw) > maxLine {
 		return fmt.Errorf("study: journal: a line of %d bytes cannot be written", len(raw))
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if _, err := l.f.Write(append(raw, '\n')); err != nil {
 		return fmt.Errorf("study: journal: %w", err)
 	}

@@ -16,54 +16,54 @@ const minimizeSeeds = 3
 // minimize makes a patch as small as it can be without losing what it gains: Zeller and Hildebrandt's ddmin ("Simplifying and Isolating
 // Failure-Inducing Input", TSE 2002, figure 4) over its edits. A subset passes when, trained with the same seeds as the whole patch, its mean
 // score on the search rows is not worse than the whole's by more than the margin. It ends early when its share of cost is spent.
+//
+// A subset is tested because those before it have failed, and a second seed because the first has not decided. With several trainings at a time those
+// that come next if it goes on like that are made meanwhile; they count when they are asked for, and are dropped when they will not be.
 func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patch, error) {
 	if len(patch) < 2 || s.MinimizeTimes < 0 {
 		return patch, nil
 	}
-	m := &minimizer{session: s, start: s.runCost, direction: s.direction(), seeds: s.minimizeSeeds(patch)}
-	whole, err := m.score(ctx, patch)
+	m := &minimizer{session: s, crew: s.crew(ctx), start: s.runCost, direction: s.direction(), seeds: s.minimizeSeeds(patch), begun: map[runKey]*run{}}
+	defer m.crew.stop()
+	whole, err := m.score(patch)
 	if err != nil {
 		return nil, err
 	}
 	m.whole = whole
 	m.margin = m.marginOf(stats.Mean(whole))
-	return ddmin(patch, func(p repair.Patch) (bool, error) { return m.passes(ctx, p) })
+	return ddmin(patch, m.passes)
 }
 
-// ddmin is the algorithm. test is never asked for the empty patch, which is the faulty subject, nor twice for the same.
-func ddmin(patch repair.Patch, test func(repair.Patch) (bool, error)) (repair.Patch, error) {
+// ddmin is the algorithm. test is never asked for the empty patch, which is the faulty subject, nor twice for the same; next are those that it is asked
+// for after a patch unless one passes, as far as is known.
+func ddmin(patch repair.Patch, test func(p repair.Patch, next []repair.Patch) (bool, error)) (repair.Patch, error) {
 	asked := map[string]bool{}
-	try := func(p repair.Patch) (bool, error) {
-		if len(p) == 0 || len(p) == len(patch) {
-			return false, nil
-		}
-		if ok, known := asked[p.String()]; known {
-			return ok, nil
-		}
-		ok, err := test(p)
-		asked[p.String()] = ok
-		return ok, err
+	known := func(p repair.Patch) bool {
+		_, known := asked[p.String()]
+		return known || len(p) == 0 || len(p) == len(patch)
 	}
 	for n := 2; len(patch) >= 2; {
 		parts := split(patch, n)
+		subsets := slices.Clone(parts)
+		for _, part := range parts {
+			subsets = append(subsets, complement(patch, part))
+		}
 		reduced := false
-		for pass := 0; pass < 2 && !reduced; pass++ { // subsets, then complements
-			for i := range parts {
-				p := parts[i]
-				if pass == 1 {
-					p = complement(patch, parts[i])
-				}
-				ok, err := try(p)
-				if err != nil {
+		for i, p := range subsets {
+			ok := asked[p.String()] && len(p) < len(patch)
+			if !known(p) {
+				var err error
+				if ok, err = test(p, slices.DeleteFunc(slices.Clone(subsets[i+1:]), known)); err != nil {
 					return nil, err
 				}
-				if ok {
-					if patch, n = p, 2; pass == 1 {
-						n = max(len(parts)-1, 2)
-					}
-					reduced = true
-					break
+				asked[p.String()] = ok
+			}
+			if ok {
+				if patch, n = p, 2; i >= len(parts) {
+					n = max(len(parts)-1, 2)
 				}
+				reduced = true
+				break
 			}
 		}
 		if !reduced {
@@ -97,6 +97,8 @@ func complement(p, part repair.Patch) repair.Patch {
 
 type minimizer struct {
 	*session
+	crew      *crew
+	begun     map[runKey]*run // asked of the crew, and not dropped
 	start     float64
 	direction stats.Direction
 	seeds     []uint64
@@ -120,10 +122,11 @@ func (m *minimizer) marginOf(mean float64) float64 {
 }
 
 // score trains a patch with all seeds.
-func (m *minimizer) score(ctx context.Context, p repair.Patch) ([]float64, error) {
+func (m *minimizer) score(p repair.Patch) ([]float64, error) {
 	var out []float64
+	m.plan([]repair.Patch{p})
 	for i := range minimizeSeeds {
-		r, err := m.run(ctx, p, i)
+		r, err := m.run(p, i)
 		if err != nil {
 			return nil, err
 		}
@@ -160,21 +163,44 @@ func (s *session) searched(p repair.Patch, seed uint64) (repair.Number, bool) {
 	return 0, false
 }
 
-func (m *minimizer) run(ctx context.Context, p repair.Patch, i int) (runLine, error) {
+// plan begins the trainings of patches with all seeds, in this order, and drops what was begun and is not among them.
+func (m *minimizer) plan(patches []repair.Patch) {
+	wanted := map[runKey]bool{}
+	for _, p := range patches {
+		for _, seed := range m.seeds {
+			key := runKey{string(Minimizing), p.String(), seed}
+			wanted[key] = true
+			if _, ok := m.searched(p, seed); ok || m.begun[key] != nil {
+				continue
+			}
+			m.begun[key] = m.begin(m.crew, key.kind, p, seed, nil, func() {
+				m.done++
+				m.report(Progress{Phase: Minimizing, Done: m.done})
+			})
+		}
+	}
+	for key, r := range m.begun {
+		if !wanted[key] {
+			delete(m.begun, key)
+			if r.job != nil {
+				m.crew.drop(r.job)
+			}
+		}
+	}
+}
+
+// run is the training of a planned patch with the seed of a number.
+func (m *minimizer) run(p repair.Patch, i int) (runLine, error) {
 	if v, ok := m.searched(p, m.seeds[i]); ok {
 		return runLine{Search: v}, nil
 	}
-	r, err := m.session.whole(ctx, string(Minimizing), p, m.seeds[i], nil)
-	if err == nil {
-		m.done++
-		m.report(Progress{Phase: Minimizing, Done: m.done})
-	}
-	return r, err
+	return m.await(m.crew, m.begun[runKey{string(Minimizing), p.String(), m.seeds[i]}])
 }
 
 // passes compares a smaller patch with the whole, seed by seed. It gives up on it as soon as the seeds that are left cannot make up for those
-// that were worse, given that none is better than the whole's best.
-func (m *minimizer) passes(ctx context.Context, p repair.Patch) (bool, error) {
+// that were worse, given that none is better than the whole's best. next may be trained meanwhile.
+func (m *minimizer) passes(p repair.Patch, next []repair.Patch) (bool, error) {
+	m.plan(append([]repair.Patch{p}, next...))
 	sum := 0.0
 	best := m.whole[0]
 	for _, v := range m.whole {
@@ -184,7 +210,7 @@ func (m *minimizer) passes(ctx context.Context, p repair.Patch) (bool, error) {
 		if m.runCost-m.start >= m.MinimizeTimes {
 			return false, nil
 		}
-		r, err := m.run(ctx, p, i)
+		r, err := m.run(p, i)
 		if err != nil {
 			return false, err
 		}

@@ -15,9 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"netmend/data"
@@ -48,8 +48,11 @@ type Config struct {
 	// SearchOnly ends the study with the search: there is no minimisation and no verdict. The model of every trial is scored on the hold-out
 	// rows too, for the journal and Progress; the technique does not learn of it. Benchmarks whose protocol has no verdict need that.
 	SearchOnly bool
-	Progress   func(Progress) // called after every trial and training of the verdict; nil: not
-	Clock      func() time.Time
+	// Parallel is the number of trainings at a time; zero: 1. Minimisation and verdict do not depend on it; the search does, where its technique
+	// proposes without the results that are out (technique.Technique). A study that is resumed has the same.
+	Parallel int
+	Progress func(Progress)   // called after every trial and training of the verdict; nil: not
+	Clock    func() time.Time // nil: time.Now
 }
 
 // DefaultSeeds are enough for one pair of six that goes slightly the other way: the exact one-sided Wilcoxon test then still gives p = 2/64.
@@ -101,18 +104,20 @@ type session struct {
 	search  repair.Subject // without hold-out rows
 	static  []diagnose.Symptom
 	store   *store
-	unit    float64 // declared seconds of a training of the faulty subject; 0: not known yet
-	trials  []technique.Trial
-	best    int // number of the trial with the best score; -1: none
-	spent   float64
+	account *account
+	busy    *stopwatch
+	trials  []technique.Trial // that were told
+	best    int               // number of the trial with the best score; -1: none
 	elapsed time.Duration
 	runs    map[runKey]runLine
 	runCost float64
 	// minimized is the part of runCost that minimisation spent.
 	minimized float64
 	runTime   float64
-	champion  *champion
 	chosen    *technique.TrialID // by a technique.Chooser
+
+	crowning sync.Mutex // of champion
+	champion *champion
 }
 
 // Run makes a study or goes on with one.
@@ -127,7 +132,8 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	defer s.j.Close()
 	report, err := s.all(ctx)
 	if err != nil && ctx.Err() != nil {
-		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, context.Cause(ctx), len(s.trials), c.Journal)
+		trials, _ := s.account.ended()
+		return Report{}, fmt.Errorf("%w: %w: %d finished trials are in %s", ErrInterrupted, context.Cause(ctx), trials, c.Journal)
 	}
 	return report, err
 }
@@ -176,6 +182,9 @@ func open(c Config) (*session, error) {
 	if c.CheckpointBytes == 0 {
 		c.CheckpointBytes = defaultCheckpointBytes
 	}
+	if c.Parallel == 0 {
+		c.Parallel = 1
+	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -185,6 +194,8 @@ func open(c Config) (*session, error) {
 	switch d := c.Subject.Data; {
 	case c.Subject.Model == nil || c.Subject.Model.Graph == nil:
 		return nil, errors.New("study: the subject has no model")
+	case c.Parallel < 1:
+		return nil, fmt.Errorf("study: %d trainings at a time: must be at least 1", c.Parallel)
 	case c.Seeds < 1 || c.Seeds > 1000:
 		return nil, fmt.Errorf("study: %d pairs of trainings for the verdict: must be from 1 to 1000", c.Seeds)
 	case len(d.Train) == 0 || len(d.Search) == 0 || len(d.Holdout) == 0:
@@ -200,13 +211,17 @@ func open(c Config) (*session, error) {
 	h := header{Kind: "header", Version: journalVersion, Subject: digest, Technique: c.Technique, Budget: c.Budget.String(), Seed: c.Seed,
 		Device: c.Device, Cost: c.Cost, Seeds: c.Seeds, MinimizeX: c.MinimizeTimes, Resamples: bootstrapResamples,
 		SearchOnly: c.SearchOnly}
+	if c.Parallel > 1 {
+		h.Parallel = c.Parallel
+	}
 	if technique.Suspects(c.Technique) {
 		if c.Suspicion == nil {
 			c.Suspicion = diagnose.Shipped()
 		}
 		h.Suspicion = c.Suspicion.ID()
 	}
-	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), best: -1, runs: map[runKey]runLine{}}
+	s := &session{Config: c, search: c.Subject, store: newStore(c.CheckpointBytes), account: newAccount(),
+		busy: &stopwatch{now: c.Clock}, best: -1, runs: map[runKey]runLine{}}
 	s.search.Data.Holdout = nil
 	s.static = diagnose.Static(s.search, c.Operators.Space(s.search))
 	open := createJournal
@@ -269,106 +284,6 @@ func hashInts(h hash.Hash, values ...int) {
 func SeedFor(seed uint64, part string, i int) uint64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", part, seed, i))
 	return binary.LittleEndian.Uint64(sum[:]) & (1<<31 - 1)
-}
-
-// searchFor is the search: it gives the patch that the technique recommends, or the one with the best score.
-func (s *session) searchFor(ctx context.Context) (repair.Patch, bool, error) {
-	space := s.Operators.Space(s.search)
-	t, err := technique.New(s.Technique, technique.Setup{Subject: s.search, Space: space, Operators: s.Operators,
-		Seed: SeedFor(s.Seed, "search", 0), Keys: s.Keys, MinEpochs: s.MinEpochs, Suspicion: s.Suspicion})
-	if err != nil {
-		return nil, false, err
-	}
-	barren := 0
-	for used := 0.0; used < 1; {
-		p, err := t.Ask(ctx)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		var watch technique.Watch
-		if w, ok := t.(technique.Watcher); ok {
-			watch = w.Watch(p)
-		}
-		line, replay, err := s.next(ctx, p, watch)
-		if err != nil {
-			return nil, false, err
-		}
-		s.note(line)
-		if err := t.Tell(line.Trial); err != nil {
-			return nil, false, err
-		}
-		at := Progress{Phase: Searching, Trial: &line.Trial, Replay: replay, Holdout: math.NaN()}
-		if line.Holdout != nil {
-			at.Holdout = float64(*line.Holdout)
-		}
-		s.report(at)
-		if barren++; line.Cost > 0 {
-			barren = 0
-		}
-		if used = float64(line.Used); barren >= maxBarren {
-			break
-		}
-	}
-	if n := len(s.j.trials); n > len(s.trials) {
-		return nil, false, fmt.Errorf("study: journal %s has %d trials, and the search ends after %d: it was written by another version", s.Journal, n, len(s.trials))
-	}
-	if c, ok := t.(technique.Chooser); ok {
-		id := c.Chosen()
-		s.chosen = &id
-	}
-	if r, ok := t.(technique.Recommender); ok {
-		p, found := r.Recommend()
-		return p, found && len(p) > 0, nil
-	}
-	if s.best <= 0 || len(s.trials[s.best].Patch) == 0 {
-		return nil, false, nil
-	}
-	return s.trials[s.best].Patch, true, nil
-}
-
-// next is the trial of a proposal: from the journal where it is there, else made and written down.
-func (s *session) next(ctx context.Context, p technique.Proposal, w technique.Watch) (line trialLine, replay bool, err error) {
-	id := technique.TrialID(len(s.trials))
-	if int(id) < len(s.j.trials) {
-		line = s.j.trials[id]
-		if !sameProposal(p, line.Proposal) {
-			return line, true, fmt.Errorf("study: journal %s: trial %d is %q, and the search asks for %q: it was written by another version",
-				s.Journal, id, line.Patch, p.Patch)
-		}
-		return line, true, s.findUnit(line)
-	}
-	if err := ctx.Err(); err != nil {
-		return line, false, err
-	}
-	began := s.Clock()
-	line = trialLine{Kind: "trial", Trial: technique.Trial{ID: id, Proposal: p}}
-	if err := s.train(ctx, &line, w); err != nil {
-		return line, false, err
-	}
-	took := s.Clock().Sub(began)
-	line.Seconds = took.Seconds()
-	line.Used = repair.Number(min(1, s.Budget.used(s.spent+float64(line.Cost), s.elapsed+took, len(s.trials)+1)))
-	if line.State == technique.Cut {
-		line.Used = 1
-	}
-	return line, false, s.j.Append(line)
-}
-
-func sameProposal(a, b technique.Proposal) bool {
-	return a.Patch.String() == b.Patch.String() && a.Epochs == b.Epochs && a.From == b.From && a.Seed == b.Seed
-}
-
-// note takes a finished trial in.
-func (s *session) note(line trialLine) {
-	s.trials = append(s.trials, line.Trial)
-	s.spent += float64(line.Cost)
-	s.elapsed += time.Duration(line.Seconds * float64(time.Second))
-	if line.Score.Valid && (s.best < 0 || s.metric().Better(float64(line.Score.Value), float64(s.trials[s.best].Score.Value))) {
-		s.best = int(line.ID)
-	}
 }
 
 // report fills in what all progress says.

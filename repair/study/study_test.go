@@ -376,7 +376,7 @@ func TestDdmin(t *testing.T) {
 	}
 	for _, need := range []string{"c", "cm", "apk", "abcdefghijklmnop"} {
 		asked := 0
-		got, err := ddmin(patch, func(p repair.Patch) (bool, error) {
+		got, err := ddmin(patch, func(p repair.Patch, _ []repair.Patch) (bool, error) {
 			asked++
 			for _, op := range strings.Split(need, "") {
 				if _, ok := p.Get(repair.Key{Operator: op, Target: "recipe"}); !ok {

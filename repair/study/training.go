@@ -31,5 +31,6 @@ type Training interface {
 type Checkpoint interface{ Bytes() int }
 
 // Start begins a training of a subject; the options say what it takes down, and have no device. The error wraps engine.ErrMemory when
-// the device is too small; any other says that graph, recipe and data do not go together.
+// the device is too small; any other says that graph, recipe and data do not go together. With Config.Parallel above 1 it is called by several
+// goroutines, each of which has the training that it gets for itself.
 type Start func(s repair.Subject, o train.Options) (Training, error)

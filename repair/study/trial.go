@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	"netmend/engine"
 	"netmend/repair"
@@ -32,35 +33,47 @@ var epochsKey = repair.Key{Operator: "epochs", Target: "recipe"}
 // faultyLike says whether a patch trains as the faulty subject does, longer or shorter.
 func faultyLike(p repair.Patch) bool { return len(p.Without(epochsKey)) == 0 }
 
+// attempt is what the training of a trial, which runs beside others, may know of the search.
+type attempt struct {
+	*session
+	share   *share
+	refused string           // what is wrong with the proposal in itself
+	from    *technique.Trial // that is continued; nil: none
+	watch   technique.Watch  // nil: nothing looks at it
+}
+
 // train makes the training that a trial proposes, and lets a watch look at it where there is one. What goes wrong with it is written into the
-// trial; the error is the context's, or one of the study itself.
-func (s *session) train(ctx context.Context, t *trialLine, w technique.Watch) error {
+// trial; the error is the context's, errGiveWay, or one of the study itself.
+func (s attempt) train(ctx context.Context, t *trialLine) error {
 	t.Score.Value = repair.Number(s.metric().Worst())
 	x, err := s.patched(s.search, t.Patch, t.Seed)
 	if err != nil {
 		t.State, t.Cause = technique.Failed, err.Error()
 		return nil
 	}
-	if cause := s.refuses(t.Proposal); cause != "" {
-		t.State, t.Cause = technique.Failed, cause
+	if s.refused != "" {
+		t.State, t.Cause = technique.Failed, s.refused
 		return nil
 	}
 	o := train.Options{Probe: faultyLike(t.Patch)}
-	if w != nil {
-		o.Watch = w.Every()
+	if s.watch != nil {
+		o.Watch = s.watch.Every()
 	}
 	tr, err := s.Start(x, o)
 	if err != nil {
-		return s.failed(ctx, t, err)
+		return failed(ctx, t, err)
 	}
 	defer tr.Close()
-	s.price(tr)
-	if t.From != technique.None {
-		if err := s.restore(ctx, tr, t.From); err != nil {
-			return s.failed(ctx, t, err)
+	unit, err := s.price(ctx, s.share, tr)
+	if err != nil {
+		return err
+	}
+	if s.from != nil {
+		if err := s.restore(ctx, tr, *s.from); err != nil {
+			return failed(ctx, t, err)
 		}
 	}
-	return s.drive(ctx, tr, x.Recipe, t, w)
+	return s.drive(ctx, tr, x.Recipe, t, unit)
 }
 
 // refuses says what is wrong with a proposal in itself; "" when nothing is.
@@ -92,7 +105,7 @@ func FailedState(err error) technique.State {
 }
 
 // failed turns an error of a training into a result, unless it is the context's.
-func (s *session) failed(ctx context.Context, t *trialLine, err error) error {
+func failed(ctx context.Context, t *trialLine, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -100,48 +113,34 @@ func (s *session) failed(ctx context.Context, t *trialLine, err error) error {
 	return nil
 }
 
-// price fixes the unit of cost with the first training that can be started: that of the faulty subject, unless it cannot be trained at all.
-func (s *session) price(tr Training) {
-	if s.unit == 0 {
-		p := s.Cost.prices(tr, len(s.search.Data.Search))
-		e := float64(s.search.Recipe.Epochs)
-		s.unit = p.training(e*float64(tr.StepsPerEpoch()), e)
-	}
-}
-
-// findUnit does what price does for a trial that is read from the journal.
-func (s *session) findUnit(line trialLine) error {
-	if s.unit != 0 || line.Steps == 0 {
-		return nil
-	}
-	x, err := s.patched(s.search, line.Patch, line.Seed)
-	if err != nil {
-		return fmt.Errorf("study: journal %s: trial %d cannot be made again: %w", s.Journal, line.ID, err)
-	}
-	tr, err := s.Start(x, train.Options{})
-	if err != nil {
-		return fmt.Errorf("study: journal %s: trial %d cannot be made again: %w", s.Journal, line.ID, err)
-	}
-	s.price(tr)
-	return tr.Close()
+// price gives the unit of cost, with what a training of the faulty subject takes by the prices of this one.
+func (s *session) price(ctx context.Context, at *share, tr Training) (unit float64, err error) {
+	p := s.Cost.prices(tr, len(s.search.Data.Search))
+	e := float64(s.search.Recipe.Epochs)
+	return s.account.price(ctx, at, p.training(e*float64(tr.StepsPerEpoch()), e))
 }
 
 // drive trains as far as the trial, the budget and the watch say, scores, and keeps a checkpoint.
-func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *trialLine, w technique.Watch) error {
+func (s attempt) drive(ctx context.Context, tr Training, r train.Recipe, t *trialLine, unit float64) error {
 	price := s.Cost.prices(tr, len(s.search.Data.Search))
 	steps, evals, before := len(tr.Trace().Losses), 0, len(tr.Trace().Losses)
-	cost := func() float64 { return price.training(float64(steps-before), float64(evals)) / s.unit }
-	began := s.Clock()
+	cost := func() float64 { return price.training(float64(steps-before), float64(evals)) / unit }
 	target, seen := stepsOf(tr, min(t.Epochs, float64(r.Epochs))), 0
+	// Every epoch that ends within it is evaluated, and what was reached once more.
+	s.account.limit(s.share, price.training(float64(max(0, target-before)), float64(target/tr.StepsPerEpoch()-tr.EpochsDone()+2))/unit)
 	for steps < target && tr.Outcome() == "" && len(t.Found) == 0 {
 		count := min(target, (tr.EpochsDone()+1)*tr.StepsPerEpoch()) - steps
 		if s.Budget.Times > 0 { // what the rest of the budget pays for, with the evaluation that follows
-			left := (s.Budget.Times-s.spent-cost())*s.unit - price.eval
-			if afford := int(min(left/price.step+1e-6, math.MaxInt32)); afford < count {
+			pays := func(spent float64) float64 { return ((s.Budget.Times-spent-cost())*unit - price.eval) / price.step }
+			spent, err := s.account.before(ctx, s.share, func(most float64) bool { return pays(most) >= float64(count) })
+			if err != nil {
+				return err
+			}
+			if afford := int(min(pays(spent)+1e-6, math.MaxInt32)); afford < count {
 				count, t.State = max(0, afford), technique.Cut
 			}
 		}
-		if s.Budget.Duration > 0 && s.elapsed+s.Clock().Sub(began) >= s.Budget.Duration {
+		if s.Budget.Duration > 0 && s.busy.elapsed() >= s.Budget.Duration {
 			count, t.State = 0, technique.Cut
 		}
 		if count == 0 {
@@ -149,13 +148,13 @@ func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *tri
 		}
 		evaluated, err := advance(ctx, tr, count)
 		if err != nil {
-			return s.failed(ctx, t, err)
+			return failed(ctx, t, err)
 		}
 		if steps = len(tr.Trace().Losses); evaluated {
 			evals++
 		}
-		for ; w != nil && seen < len(tr.Trace().Epochs) && len(t.Found) == 0; seen++ {
-			t.Found = w.Epoch(tr.Trace().Epochs[seen])
+		for ; s.watch != nil && seen < len(tr.Trace().Epochs) && len(t.Found) == 0; seen++ {
+			t.Found = s.watch.Epoch(tr.Trace().Epochs[seen])
 		}
 		if t.State == technique.Cut {
 			break
@@ -167,7 +166,7 @@ func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *tri
 	} else if steps > 0 {
 		again, err := s.score(ctx, tr, t)
 		if err != nil {
-			return s.failed(ctx, t, err)
+			return failed(ctx, t, err)
 		}
 		if again {
 			evals++
@@ -187,7 +186,7 @@ func (s *session) drive(ctx context.Context, tr Training, r train.Recipe, t *tri
 	}
 	c, err := tr.Checkpoint()
 	if err != nil {
-		return s.failed(ctx, t, err)
+		return failed(ctx, t, err)
 	}
 	s.store.put(t.ID, c)
 	return nil
@@ -254,11 +253,10 @@ func (s *session) describe(tr Training, r train.Recipe, t *trialLine) {
 }
 
 // restore brings a training to where a trial ended: from its checkpoint, or by training again.
-func (s *session) restore(ctx context.Context, tr Training, id technique.TrialID) error {
-	if c, ok := s.store.get(id); ok {
+func (s *session) restore(ctx context.Context, tr Training, t technique.Trial) error {
+	if c, ok := s.store.get(t.ID); ok {
 		return tr.Restore(c)
 	}
-	t := s.trials[id]
 	for tr.Outcome() == "" && len(tr.Trace().Losses) < t.Steps {
 		at := len(tr.Trace().Losses)
 		count := min(t.Steps, (tr.EpochsDone()+1)*tr.StepsPerEpoch()) - at
@@ -266,17 +264,18 @@ func (s *session) restore(ctx context.Context, tr Training, id technique.TrialID
 			return err
 		}
 		if len(tr.Trace().Losses) == at {
-			return fmt.Errorf("study: trial %d cannot be made again: no step was made", id)
+			return fmt.Errorf("study: trial %d cannot be made again: no step was made", t.ID)
 		}
 	}
 	if n := len(tr.Trace().Losses); n != t.Steps {
-		return fmt.Errorf("study: trial %d had %d steps and has %d when made again", id, t.Steps, n)
+		return fmt.Errorf("study: trial %d had %d steps and has %d when made again", t.ID, t.Steps, n)
 	}
 	return nil
 }
 
 // store keeps checkpoints up to a number of bytes; those that were used longest ago go first.
 type store struct {
+	mu           sync.Mutex
 	limit, bytes int
 	order        []technique.TrialID // oldest first
 	kept         map[technique.TrialID]Checkpoint
@@ -290,6 +289,8 @@ func (s *store) put(id technique.TrialID, c Checkpoint) {
 	if c.Bytes() > s.limit {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.kept[id] = c
 	s.order = append(s.order, id)
 	for s.bytes += c.Bytes(); s.bytes > s.limit; {
@@ -301,6 +302,8 @@ func (s *store) put(id technique.TrialID, c Checkpoint) {
 }
 
 func (s *store) get(id technique.TrialID) (Checkpoint, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c, ok := s.kept[id]
 	if ok {
 		for i, x := range s.order {

@@ -104,39 +104,22 @@ func (s *session) direction() stats.Direction {
 }
 
 // judge trains the faulty and the patched subject from scratch with the same new seeds and compares them on the hold-out rows: this is the only
-// place that looks at them. It ends early when no outcome of the pairs that are left could make the difference significant.
+// place that looks at them. It ends early when no outcome of the pairs that are left could make the difference significant: pairs are looked at in
+// order, whichever ended first, and those that were trained beside them do not count then.
 func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Report, error) {
 	r := s.summary(patch)
 	if !found {
 		r.Verdict, r.Reason = NoRepair, "the search found nothing better than the faulty subject"
 		return r, s.judgeFaulty(ctx, &r)
 	}
+	pairs, err := s.trainPairs(ctx, patch)
+	if err != nil {
+		return Report{}, err
+	}
 	var faulty, repaired []float64
-	var pairs [][2]runLine
-	var best runLine
-	for i := range s.Seeds {
-		seed := SeedFor(s.Seed, string(Judging), i)
-		a, err := s.whole(ctx, string(Judging), nil, seed, nil)
-		if err != nil {
-			return Report{}, err
-		}
-		s.report(Progress{Phase: Judging, Done: 2*i + 1, Of: 2 * s.Seeds})
-		b, err := s.whole(ctx, string(Judging), patch, seed, s.crown(&best))
-		if err != nil {
-			return Report{}, err
-		}
-		s.report(Progress{Phase: Judging, Done: 2*i + 2, Of: 2 * s.Seeds})
-		if best.State == "" || s.metric().Better(float64(b.Search), float64(best.Search)) {
-			best = b
-		}
-		faulty, repaired = append(faulty, float64(*a.Holdout)), append(repaired, float64(*b.Holdout))
-		pairs = append(pairs, [2]runLine{a, b})
-		r.Seeds = append(r.Seeds, seed)
-		if p, err := bestP(faulty, repaired, s.Seeds, s.direction()); err != nil {
-			return Report{}, err
-		} else if p >= significance {
-			break
-		}
+	for _, p := range pairs {
+		faulty, repaired = append(faulty, float64(*p[0].Holdout)), append(repaired, float64(*p[1].Holdout))
+		r.Seeds = append(r.Seeds, p[0].Seed)
 	}
 	rows, err := s.rowTest(pairs)
 	if err != nil {
@@ -159,19 +142,57 @@ func (s *session) judge(ctx context.Context, patch repair.Patch, found bool) (Re
 	if untrainable != nil {
 		return Report{}, fmt.Errorf("study: constant answer: %w", untrainable)
 	}
-	x, err := s.patched(s.Subject, patch, best.Seed)
+	seed := r.Seeds[s.champion.pair]
+	x, err := s.patched(s.Subject, patch, seed)
 	if err != nil {
 		return Report{}, err
 	}
 	r.Recipe = x.Recipe
-	r.Model, err = s.trained(ctx, best)
+	r.Model, err = s.trained(ctx, patch, seed)
 	return r, err
+}
+
+// trainPairs makes the trainings of the verdict, faulty and patched with each seed, until the last or one that leaves no hope.
+func (s *session) trainPairs(ctx context.Context, patch repair.Patch) (pairs [][2]runLine, err error) {
+	q := s.crew(ctx)
+	defer q.stop()
+	done := 0
+	seen := func() {
+		done++
+		s.report(Progress{Phase: Judging, Done: done, Of: 2 * s.Seeds})
+	}
+	all := make([][2]*run, s.Seeds)
+	for i := range all {
+		seed := SeedFor(s.Seed, string(Judging), i)
+		all[i][0] = s.begin(q, string(Judging), nil, seed, nil, seen)
+		all[i][1] = s.begin(q, string(Judging), patch, seed, func(r runLine, tr Training) error { return s.contend(i, r, tr.Model) }, seen)
+	}
+	var faulty, repaired []float64
+	for i := range all {
+		var p [2]runLine
+		for k := range p {
+			if p[k], err = s.await(q, all[i][k]); err != nil {
+				return nil, err
+			}
+		}
+		if err := s.contend(i, p[1], func() (*onnx.Model, error) { return nil, nil }); err != nil { // where it was not made in this process
+			return nil, err
+		}
+		pairs = append(pairs, p)
+		faulty, repaired = append(faulty, float64(*p[0].Holdout)), append(repaired, float64(*p[1].Holdout))
+		if p, err := bestP(faulty, repaired, s.Seeds, s.direction()); err != nil || p >= significance {
+			return pairs, err
+		}
+	}
+	return pairs, nil
 }
 
 // judgeFaulty trains the faulty subject once for the report of a search that found nothing.
 func (s *session) judgeFaulty(ctx context.Context, r *Report) error {
 	seed := SeedFor(s.Seed, string(Judging), 0)
-	a, err := s.whole(ctx, string(Judging), nil, seed, nil)
+	q := s.crew(ctx)
+	defer q.stop()
+	a, err := s.await(q, s.begin(q, string(Judging), nil, seed, nil, func() {}))
 	if err != nil {
 		return err
 	}
@@ -202,7 +223,7 @@ func (s *session) summary(patch repair.Patch) Report {
 }
 
 func (s *session) totals(r *Report) {
-	r.CostX, r.ProofX, r.MinimizeX = repair.Number(s.spent), repair.Number(s.runCost), repair.Number(s.minimized)
+	r.CostX, r.ProofX, r.MinimizeX = repair.Number(s.account.spent), repair.Number(s.runCost), repair.Number(s.minimized)
 	r.Seconds = seconds(s.elapsed) + math.Round(s.runTime*1000)/1000
 }
 

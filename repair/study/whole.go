@@ -17,41 +17,66 @@ type runKey struct {
 	seed        uint64
 }
 
-// champion is the trained model with the best search score of the verdict so far.
-type champion struct {
-	seed  uint64
-	model *onnx.Model
+// run is a whole training that was asked for.
+type run struct {
+	key  runKey
+	job  *job // nil: it is known already
+	seen func()
 }
 
-// whole trains a patched subject from scratch to the end of its recipe and scores it; the verdict's on the hold-out rows too. What the
-// journal holds is not made again. keep is handed the trained model while it is there.
-func (s *session) whole(ctx context.Context, kind string, p repair.Patch, seed uint64, keep func(runLine, Training) error) (runLine, error) {
-	key := runKey{kind, p.String(), seed}
-	if r, ok := s.runs[key]; ok {
-		s.runCost += float64(r.Cost)
-		s.runTime += r.Seconds
-		return r, nil
+// begin asks for a whole training of a patched subject, from scratch to the end of its recipe and scored, the verdict's on the hold-out rows too. What
+// the journal holds is not made again. keep is handed the trained model while it is there; seen is called once when the training is done, or awaited
+// where it was known.
+func (s *session) begin(q *crew, kind string, p repair.Patch, seed uint64, keep func(runLine, Training) error, seen func()) *run {
+	x := &run{key: runKey{kind, p.String(), seed}, seen: seen}
+	if _, ok := s.runs[x.key]; ok {
+		return x
 	}
-	if err := ctx.Err(); err != nil {
+	r := runLine{}
+	x.job = &job{
+		train: func(ctx context.Context, j *job) (ending, error) {
+			r = runLine{Kind: kind, Patch: p, Seed: seed, Search: repair.Number(s.metric().Worst())}
+			if kind == string(Judging) {
+				worst := r.Search
+				r.Holdout = &worst
+			}
+			if err := s.busy.during(func() error { return s.trainWhole(ctx, &r, keep) }); err != nil {
+				return finished, err
+			}
+			if r.State == technique.OutOfMemory && j.crowded() {
+				return outOfRoom, nil
+			}
+			r.Seconds = s.busy.lap().Seconds()
+			return finished, s.j.Append(r)
+		},
+		landed: func() {
+			s.runs[x.key] = r
+			x.seen()
+		},
+	}
+	q.add(x.job)
+	return x
+}
+
+// await gives a training that was asked for, and charges it.
+func (s *session) await(q *crew, x *run) (runLine, error) {
+	if x.job == nil {
+		x.seen()
+	} else if err := q.wait(x.job); err != nil {
 		return runLine{}, err
 	}
-	began := s.Clock()
-	r := runLine{Kind: kind, Patch: p, Seed: seed, Search: repair.Number(s.metric().Worst())}
-	if kind == string(Judging) {
-		worst := r.Search
-		r.Holdout = &worst
-	}
-	if err := s.trainWhole(ctx, &r, keep); err != nil {
-		return runLine{}, err
-	}
-	r.Seconds = s.Clock().Sub(began).Seconds()
-	if err := s.j.Append(r); err != nil {
-		return runLine{}, err
-	}
-	s.runs[key] = r
+	r := s.runs[x.key]
 	s.runCost += float64(r.Cost)
 	s.runTime += r.Seconds
 	return r, nil
+}
+
+// crew is one for trainings outside the search. Where no trial could be started, the first of them fixes the unit of cost, and they follow each other.
+func (s *session) crew(ctx context.Context) *crew {
+	if s.account.unit == 0 {
+		return newCrew(ctx, 1)
+	}
+	return newCrew(ctx, s.Parallel)
 }
 
 func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine, Training) error) error {
@@ -80,8 +105,12 @@ func (s *session) trainWhole(ctx context.Context, r *runLine, keep func(runLine,
 		return bad(err)
 	}
 	price := s.Cost.prices(tr, len(base.Data.Search))
-	if s.price(tr); s.unit > 0 {
-		r.Cost = repair.Number(price.training(float64(len(tr.Trace().Losses)), float64(tr.EpochsDone())) / s.unit)
+	unit, err := s.price(ctx, nil, tr)
+	if err != nil {
+		return err
+	}
+	if unit > 0 {
+		r.Cost = repair.Number(price.training(float64(len(tr.Trace().Losses)), float64(tr.EpochsDone())) / unit)
 	}
 	if outcome == train.Diverged {
 		r.State, r.Cause = technique.Diverged, divergence(tr)
@@ -123,27 +152,44 @@ func scoreOf(ev train.Evaluation, m train.Metric) repair.Number {
 	return repair.Number(ev.Score)
 }
 
-// crown keeps a trained model when its search score is the best so far: the model that is written is not chosen by the hold-out rows.
-func (s *session) crown(best *runLine) func(runLine, Training) error {
-	return func(r runLine, tr Training) error {
-		if best.State != "" && !s.metric().Better(float64(r.Search), float64(best.Search)) {
-			return nil
-		}
-		m, err := tr.Model()
-		if err != nil {
-			return err
-		}
-		s.champion = &champion{r.Seed, m}
-		return nil
-	}
+// champion is the training of the verdict that has the best search score so far, the first of equal ones.
+type champion struct {
+	pair  int
+	score float64
+	model *onnx.Model // nil: it was not made in this process
 }
 
-// trained is the model of a run of the verdict: kept from it, or trained again after a resume.
-func (s *session) trained(ctx context.Context, r runLine) (*onnx.Model, error) {
-	if s.champion != nil && s.champion.seed == r.Seed {
-		return s.champion.model, nil
+// contend takes a training of a pair for the champion where it is better; model is asked for its model then. The model that is written is not chosen
+// by the hold-out rows.
+func (s *session) contend(pair int, r runLine, model func() (*onnx.Model, error)) error {
+	wins := func() bool {
+		c := s.champion
+		return c == nil || s.metric().Better(float64(r.Search), c.score) || float64(r.Search) == c.score && pair < c.pair
 	}
-	x, err := s.patched(s.Subject, r.Patch, r.Seed)
+	s.crowning.Lock()
+	best := wins()
+	s.crowning.Unlock()
+	if !best {
+		return nil
+	}
+	m, err := model()
+	if err != nil {
+		return err
+	}
+	s.crowning.Lock()
+	defer s.crowning.Unlock()
+	if wins() { // another may have been better meanwhile
+		s.champion = &champion{pair, float64(r.Search), m}
+	}
+	return nil
+}
+
+// trained is the model of the champion: kept from its training, or trained again after a resume.
+func (s *session) trained(ctx context.Context, patch repair.Patch, seed uint64) (*onnx.Model, error) {
+	if m := s.champion.model; m != nil {
+		return m, nil
+	}
+	x, err := s.patched(s.Subject, patch, seed)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 // checkpoint. As "Repairing DNN Architecture: Are We There Yet?" (ICST 2023) ran it, Ray Tune's HyperBandForBOHB with max_t = 1, there is one
 // budget, and every trial is a whole training: no bandit is left, only the densities.
 //
+// Several runs may be out: those of a stage, and where a stage waits for its last, those of another bracket that begins meanwhile, as the
+// original has it with several workers. What the model draws depends on how many are out, since it learns of a run when that is told.
+//
 // The faulty configuration comes first, trained to the end; it is no member of a bracket, but the model learns of it. The metric's sign is such
 // that it is minimised, and what has no finite score has failed.
 type bohbSearch struct {

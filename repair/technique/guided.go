@@ -177,10 +177,13 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 		return g.send(job{}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed, Why: "the faulty subject"}), nil
 	}
 	if g.finished() {
-		return Proposal{}, io.EOF
+		return Proposal{}, g.nothing()
 	}
 	if p, ok := g.second(); ok {
 		return p, nil
+	}
+	if g.waits() {
+		return Proposal{}, ErrWait
 	}
 	if a, why := g.promising(); a != nil {
 		return g.train(a, why), nil
@@ -194,7 +197,26 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 	if a := g.combine(); a != nil && (g.has(Composition) || !g.has(Singles)) {
 		return g.train(a, a.why), nil
 	}
-	return Proposal{}, io.EOF
+	return Proposal{}, g.nothing()
+}
+
+// nothing is what Ask says when there is nothing to propose: for good, unless a result that is out brings something.
+func (g *guided) nothing() error {
+	if len(g.out) > 0 {
+		return ErrWait
+	}
+	return io.EOF
+}
+
+// waits says whether the next proposal depends on a result that is out: on the faulty subject's, whose symptoms rank the edits, or on other seeds,
+// which decide what edits are built on. Arms on their rungs do not wait for one another: that is what is asynchronous in this halving.
+func (g *guided) waits() bool {
+	for _, j := range g.out {
+		if j.a == nil || j.confirm {
+			return true
+		}
+	}
+	return false
 }
 
 // ready says whether an arm is to be trained with a second seed now. One that twice its epochs may be better than waits for that.
@@ -472,7 +494,7 @@ func (g *guided) repaired() bool {
 
 // finished says whether there is enough: nothing above the incumbent, or no progress for long.
 func (g *guided) finished() bool {
-	if !g.repaired() || len(g.out) > 0 || slices.ContainsFunc(g.arms, g.ready) {
+	if !g.repaired() || slices.ContainsFunc(g.arms, g.ready) {
 		return false
 	}
 	bar, good := g.bar(), false

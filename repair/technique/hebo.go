@@ -17,6 +17,9 @@ const heboBatch = 8
 // heboSearch is HEBO on the [published] space, as "Repairing DNN Architecture: Are We There Yet?" (ICST 2023) has it through Ray Tune's
 // HEBOSearch: the faulty configuration first; the learning rate a number on a linear scale, everything else categorical; the metric's sign so
 // that it is minimised; trials without a finite metric are not told, so that crashes teach it nothing.
+//
+// The points of a batch, and those of the initial design, are out side by side; the next batch of the model waits for all results, so that
+// the search is the same however many are out.
 type heboSearch struct {
 	ledger
 	setup Setup
@@ -73,6 +76,9 @@ func (h *heboSearch) Ask(ctx context.Context) (Proposal, error) {
 		return Proposal{}, io.EOF
 	}
 	if len(h.batch) == 0 {
+		if n := len(h.out); n > 0 && !h.opt.Designing(n) {
+			return Proposal{}, ErrWait
+		}
 		modelled := false
 		h.batch, modelled = h.opt.Ask(heboBatch)
 		if h.why = "of a Sobol sequence, the initial design"; modelled {

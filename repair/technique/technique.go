@@ -1,6 +1,6 @@
 // Package technique holds the searchers. All of them live behind two methods, see the same subject, space and seeds, and learn of a trial
-// what [Trial] says and nothing else. A technique is a deterministic function of its Setup and of what it was told, in that order, so
-// that a journal of trials is enough to bring one back to where it was.
+// what [Trial] says and nothing else. A technique is a deterministic function of its Setup and of the order in which it was asked
+// and told, so that a journal of trials is enough to bring one back to where it was.
 package technique
 
 import (
@@ -28,7 +28,8 @@ type Proposal struct {
 	// Epochs is how far to train, in epochs of the patched recipe, counted from the start also when it is continued; parts of an epoch count
 	// in steps. It is at most the patched recipe's.
 	Epochs float64 `json:"epochs"`
-	// From is the trial whose checkpoint is continued: of the same seed and of a patch that differs in the number of epochs at most.
+	// From is the trial whose checkpoint is continued: one that was told, of the same seed and of a patch that differs in the number of epochs
+	// at most.
 	From TrialID `json:"from"`
 	Seed uint64  `json:"seed"` // of initial weights, batch order and dropout
 	Why  string  `json:"why"`  // for people who read the journal
@@ -75,13 +76,16 @@ type Trial struct {
 	Found    []string           `json:"found,omitempty"` // what the technique's watch found, in its own words
 }
 
-// ErrWait is what Ask gives when a technique cannot propose anything before it is told a result that is out.
+// ErrWait is what Ask gives when a technique cannot propose anything before it is told a result that is out. The next call is a Tell.
 var ErrWait = errors.New("technique: nothing can be proposed before a result that is out is told")
 
-// Technique is a searcher. It is used by one goroutine at a time; several proposals may be out at once.
+// Technique is a searcher. It is used by one goroutine at a time; several proposals may be out at once, asked for and not told yet, and are then
+// trained side by side. Which those are is for the technique to say: it proposes what it would not change for a result that is out, or what the
+// method that it implements starts without it, and else has the asker wait. Whoever asks and tells in a fixed order, and not in that of arrival,
+// gets the same search again.
 type Technique interface {
 	// Ask gives the next proposal; ErrWait, while proposals are out, when it depends on their results; io.EOF when there is nothing left to
-	// propose. The error is ctx's when that is over.
+	// propose, whatever results that are out will be, and from then on always. The error is ctx's when that is over.
 	Ask(ctx context.Context) (Proposal, error)
 	// Tell brings the result of a proposal, in any order. A trial that was told before changes nothing; one that was never asked for is
 	// an error.
@@ -97,8 +101,9 @@ type Recommender interface {
 
 // Watcher is a technique that looks at trainings while they run, and may end them.
 type Watcher interface {
-	// Watch gives what looks at the training of the proposal that Ask has just given; nil: nothing does. Trials that are read from a journal
-	// are not watched again: what a watch has found is in Trial.Found, and that is all that the technique may learn of it.
+	// Watch gives what looks at the training of a proposal that is out, from its beginning; nil: nothing does. A training that has to begin
+	// again has a new one. Trials that are read from a journal are not watched again: what a watch has found is in Trial.Found, and that is all
+	// that the technique may learn of it.
 	Watch(Proposal) Watch
 }
 

@@ -13,10 +13,11 @@ import (
 
 // expected says what is particular of a technique.
 var expected = map[string]techniquetest.Options{
-	"bohb": {LinearRate: true}, "bohb-published": {LinearRate: true},
-	"hebo":       {Steps: 34, LinearRate: true},
-	"hebo-plain": {Steps: 34, LinearRate: true},
-	"random":     {LinearRate: true},
+	"autotrainer": {AnyWidth: true, OneAtATime: true},
+	"bohb":        {LinearRate: true}, "bohb-published": {LinearRate: true},
+	"hebo":       {Steps: 34, LinearRate: true, AnyWidth: true},
+	"hebo-plain": {Steps: 34, LinearRate: true, AnyWidth: true},
+	"random":     {LinearRate: true, AnyWidth: true},
 }
 
 func TestConformance(t *testing.T) {

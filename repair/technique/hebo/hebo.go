@@ -56,6 +56,9 @@ func (o *Optimizer) Tell(x Point, y float64) error {
 	return nil
 }
 
+// Designing says whether the next points come from the initial design whatever n more values turn out to be.
+func (o *Optimizer) Designing(n int) bool { return len(o.x)+n < o.o.InitialDesign }
+
 // Ask gives n points to evaluate; modelled says that a surrogate chose them, and not the initial design.
 func (o *Optimizer) Ask(n int) (points []Point, modelled bool) {
 	if len(o.x) >= o.o.InitialDesign {

@@ -114,24 +114,38 @@ type Options struct {
 	LinearRate bool
 	// Seedless: the search may draw nothing in these few trials, so that two seeds propose the same patches.
 	Seedless bool
+	// AnyWidth says that the search is the same however many proposals are out, as long as results are told in the order of asking.
+	AnyWidth bool
+	// OneAtATime says that no proposal is made while another is out.
+	OneAtATime bool
 }
 
 // defaultSteps is Options.Steps where it is zero.
 const defaultSteps = 150
 
-// drive asks and tells up to n times; at most width proposals are out, fewer where the technique waits for a result, and they are told in an order
-// drawn by seed.
-func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []technique.Trial {
+// order says which of n results that are out is told next; they are in the order of asking.
+type order func(n int) int
+
+// oldest tells in the order of asking, as a study does.
+func oldest(int) int { return 0 }
+
+// anyOrder draws the order.
+func anyOrder(seed uint64) order { return rand.New(rand.NewPCG(seed, 3)).IntN }
+
+// drive asks and tells up to n times; at most width proposals are out, fewer where the technique waits for a result. What was ever the number that is
+// out is the second result.
+func drive(t *testing.T, x technique.Technique, n, width int, next order) (all []technique.Trial, most int) {
 	t.Helper()
-	var all, out []technique.Trial
-	rng := rand.New(rand.NewPCG(seed, 3))
+	var out []technique.Trial
+	told := map[technique.TrialID]bool{technique.None: true}
 	tell := func() {
-		i := rng.IntN(len(out))
+		i := next(len(out))
 		for range 2 { // the second time changes nothing
 			if err := x.Tell(out[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
+		told[out[i].ID] = true
 		out = append(out[:i], out[i+1:]...)
 	}
 	for len(all) < n {
@@ -141,10 +155,19 @@ func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []tec
 			continue
 		}
 		if err == io.EOF {
+			for len(out) > 0 {
+				tell()
+			}
+			if p, err := x.Ask(context.Background()); err != io.EOF {
+				t.Errorf("a search that had nothing left to propose asks for %+v, %v, after it was told what was out", p, err)
+			}
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !told[p.From] {
+			t.Fatalf("trial %d continues trial %d, which is not told", len(all), p.From)
 		}
 		trial := answer(p, technique.TrialID(len(all)), float64(len(all)+1)/float64(n))
 		if w, ok := x.(technique.Watcher); ok && trial.State != technique.Failed {
@@ -153,10 +176,18 @@ func drive(t *testing.T, x technique.Technique, n, width int, seed uint64) []tec
 			}
 		}
 		all, out = append(all, trial), append(out, trial)
+		most = max(most, len(out))
 		for len(out) >= width {
 			tell()
 		}
 	}
+	return all, most
+}
+
+// search is drive with one proposal out at a time.
+func search(t *testing.T, x technique.Technique, n int) []technique.Trial {
+	t.Helper()
+	all, _ := drive(t, x, n, 1, oldest)
 	return all
 }
 
@@ -183,26 +214,29 @@ func Run(t *testing.T, name string, o Options, make Make) {
 	t.Run(name+"/inside the space", func(t *testing.T) {
 		for _, width := range []int{1, 4} {
 			s := Setup()
-			inside(t, s, drive(t, fresh(t, s), steps, width, 1))
+			all, _ := drive(t, fresh(t, s), steps, width, anyOrder(1))
+			inside(t, s, all)
 		}
 	})
-	t.Run(name+"/log scale", func(t *testing.T) { logScale(t, o, drive(t, fresh(t, Setup()), steps, 1, 1)) })
+	t.Run(name+"/log scale", func(t *testing.T) { logScale(t, o, search(t, fresh(t, Setup()), steps)) })
 	t.Run(name+"/single points", func(t *testing.T) {
 		s := Setup()
 		s.Space = s.Space[6:]
-		if all := drive(t, fresh(t, s), 20, 1, 1); len(all) == 0 || len(all[0].Patch) > 0 {
+		if all := search(t, fresh(t, s), 20); len(all) == 0 || len(all[0].Patch) > 0 {
 			t.Errorf("trials in a space of one point: %+v", all)
 		}
 	})
 	t.Run(name+"/repeats", func(t *testing.T) {
-		a, b := drive(t, fresh(t, Setup()), steps, 3, 5), drive(t, fresh(t, Setup()), steps, 3, 5)
+		a, _ := drive(t, fresh(t, Setup()), steps, 3, anyOrder(5))
+		b, _ := drive(t, fresh(t, Setup()), steps, 3, anyOrder(5))
 		same(t, a, b)
 	})
+	t.Run(name+"/side by side", func(t *testing.T) { sideBySide(t, o, steps, func() technique.Technique { return fresh(t, Setup()) }) })
 	t.Run(name+"/seed matters", func(t *testing.T) {
 		s := Setup()
-		a := drive(t, fresh(t, s), steps, 1, 1)
+		a := search(t, fresh(t, s), steps)
 		s.Seed = 2
-		if same := reflect.DeepEqual(patches(a), patches(drive(t, fresh(t, s), steps, 1, 1))); same && !o.Seedless {
+		if same := reflect.DeepEqual(patches(a), patches(search(t, fresh(t, s), steps))); same && !o.Seedless {
 			t.Error("two seeds give the same search")
 		}
 	})
@@ -210,7 +244,7 @@ func Run(t *testing.T, name string, o Options, make Make) {
 	t.Run(name+"/keys", func(t *testing.T) {
 		s := Setup()
 		s.Keys = []repair.Key{{Operator: "learning_rate", Target: "recipe"}}
-		for _, x := range drive(t, fresh(t, s), min(40, steps), 1, 1) {
+		for _, x := range search(t, fresh(t, s), min(40, steps)) {
 			for _, e := range x.Patch {
 				if e.Key() != s.Keys[0] {
 					t.Fatalf("edit %s of a slot that is not searched", e)
@@ -296,6 +330,26 @@ func logScale(t *testing.T, o Options, all []technique.Trial) {
 	}
 }
 
+// sideBySide asks for several proposals before results are told, oldest first. That repeats, and a technique whose
+// proposals do not depend on how many are out, or that allows but one, keeps to that.
+func sideBySide(t *testing.T, o Options, steps int, make func() technique.Technique) {
+	one := search(t, make(), steps)
+	for _, width := range []int{2, 4} {
+		a, most := drive(t, make(), steps, width, oldest)
+		b, _ := drive(t, make(), steps, width, oldest)
+		same(t, a, b)
+		if len(a[0].Patch) != 0 || a[0].From != technique.None {
+			t.Errorf("with %d at a time the first proposal is %+v", width, a[0].Proposal)
+		}
+		if o.OneAtATime && most != 1 || !o.OneAtATime && most != width {
+			t.Errorf("%d proposals were out where %d may be", most, width)
+		}
+		if o.AnyWidth {
+			same(t, a, one)
+		}
+	}
+}
+
 func same(t *testing.T, a, b []technique.Trial) {
 	t.Helper()
 	x, _ := json.Marshal(a)
@@ -307,7 +361,7 @@ func same(t *testing.T, a, b []technique.Trial) {
 
 // replay tells a second instance, through JSON, what the first was told, and wants the same questions; it watches no training.
 func replay(t *testing.T, steps int, a, b technique.Technique) {
-	for _, x := range drive(t, a, steps, 1, 1) {
+	for _, x := range search(t, a, steps) {
 		p, err := b.Ask(context.Background())
 		if err != nil || !reflect.DeepEqual(p, x.Proposal) {
 			t.Fatalf("trial %d: replay asks %+v, %v; it was %+v", x.ID, p, err, x.Proposal)
