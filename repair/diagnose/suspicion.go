@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"netmend/repair"
+	"netmend/train"
 )
 
 // Suspect is how much a slot is suspected, and which of its values are expected to help.
@@ -200,17 +201,26 @@ func (t *Table) Rank(symptoms []Symptom, space repair.Space) []Ranking {
 // pointing is how much evidence must raise a weight to be given as a reason: half of what an edit of no particular reputation has.
 const pointing = 0.5
 
-// weigh gives every slot of a space, in its order.
+// weigh gives every slot of a space, in its order. What is seen in a training is mostly an effect of what rules have seen before it, where they have
+// seen something ("explaining away", Pearl 1988, section 2.2.4): by how much it raises a weight is multiplied by the share of all weight that was there
+// before any evidence, in what is there with the evidence from before the training.
 func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 	outputs, nodes, of := outputTargets(symptoms), places(symptoms), targets(space)
 	all := make([]Ranking, len(space))
-	sum := 0.0
+	effects := make([]float64, len(space)) // by how much effects raise the weight
+	before, causes := 0.0, 0.0
 	for i, x := range space {
 		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator) * t.habit(x), Prefer: map[repair.Value]float64{}}}
 		votes := map[repair.Value]float64{} // what the rules that name a value weigh
+		before += r.Weight
 		for _, p := range t.pointers(x, byRule(symptoms, x, outputs), nodes, of[x.Operator]) {
-			if r.Weight += p.raise; p.raise >= pointing {
+			if p.raise >= pointing {
 				r.Why = append(r.Why, p.kind)
+			}
+			if seenInTraining(symptoms, p.kind) {
+				effects[i] += p.raise
+			} else {
+				r.Weight += p.raise
 			}
 			for _, rule := range p.rules {
 				for _, word := range rule.prefer {
@@ -225,13 +235,23 @@ func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 		}
 		r.order(votes)
 		all[i] = r
-		sum += r.Weight
+		causes += r.Weight
+	}
+	sum := 0.0
+	for i := range all {
+		all[i].Weight += effects[i] * before / causes
+		sum += all[i].Weight
 	}
 	u := t.settings.Uniform
 	for i := range all {
 		all[i].Weight = (1-u)*all[i].Weight + u*sum/float64(len(all))
 	}
 	return all
+}
+
+// seenInTraining says whether evidence of a kind was seen in a training, rather than before.
+func seenInTraining(symptoms []Symptom, kind Kind) bool {
+	return slices.ContainsFunc(symptoms, func(s Symptom) bool { return s.Kind == kind && s.Epoch > 0 })
 }
 
 // order lists the values that are expected to help.
@@ -284,7 +304,7 @@ func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
 	}
 }
 
-// hintLoss prefers the losses of maximum likelihood: cross-entropy for classes, squared and absolute error for numbers.
+// hintLoss prefers the losses of maximum likelihood: cross-entropy for classes, squared and absolute error, or the angle, for numbers.
 func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
 	i := slices.IndexFunc(symptoms, func(y Symptom) bool { return y.Kind == LossNotForTask })
 	if i < 0 || x.Operator != "loss" && x.Operator != "output_head" {
@@ -292,7 +312,7 @@ func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
 	}
 	usual := []string{"crossentropy"}
 	if strings.HasPrefix(symptoms[i].Measure, regressionWith) {
-		usual = []string{"mean_squared_error", "mean_absolute_error"}
+		usual = []string{"mean_squared_error", "mean_absolute_error", string(train.Angle)} // offered where it is the metric: what is measured can be trained
 	}
 	for _, v := range x.Domain.Choices {
 		if slices.ContainsFunc(usual, func(u string) bool { return strings.Contains(v.Text, u) }) {
