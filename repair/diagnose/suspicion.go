@@ -68,7 +68,8 @@ var table = map[Kind][]rule{
 	LearningRateLow:      {{"learning_rate", recipe, 15, nil}, {"optimizer", recipe, 4, wellPaced}, {"epochs", recipe, 2, nil}},
 	BatchSmall:           {{"batch_size", recipe, 8, []string{"32", "64"}}},
 	BatchLarge:           {{"batch_size", recipe, 8, []string{"32", "64", "128"}}, {"epochs", recipe, 3, nil}},
-	FewUpdates:           {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil}},
+	FewUpdates: {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil},
+		{"optimizer", recipe, 4, wellPaced}},
 	HiddenLinear:         {{"add_activation", there, 10, goodHidden}},
 	HiddenSaturating:     {{"activation", there, 6, goodHidden}, {"batch_normalization", every, 1, nil}},
 	HiddenExponential:    {{"activation", there, 10, goodHidden}},
@@ -202,45 +203,50 @@ func (t *Table) Rank(symptoms []Symptom, space repair.Space) []Ranking {
 const pointing = 0.5
 
 // weigh gives every slot of a space, in its order. What is seen in a training is mostly an effect of what rules have seen before it, where they have
-// seen something ("explaining away", Pearl 1988, section 2.2.4): by how much it raises a weight is multiplied by the share of all weight that was there
-// before any evidence, in what is there with the evidence from before the training.
+// seen something ("explaining away", Pearl 1988, section 2.2.4): by how much it raises a weight, of a slot or of a value, is multiplied by the share of all
+// weight that was there before any evidence, in what is there with the evidence from before the training.
 func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 	outputs, nodes, of := outputTargets(symptoms), places(symptoms), targets(space)
 	all := make([]Ranking, len(space))
-	effects := make([]float64, len(space)) // by how much effects raise the weight
+	votes := make([]map[repair.Value]float64, len(space)) // what the rules that name a value weigh
+	effects := make([]Suspect, len(space))                // what effects add
 	before, causes := 0.0, 0.0
 	for i, x := range space {
 		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator) * t.habit(x), Prefer: map[repair.Value]float64{}}}
-		votes := map[repair.Value]float64{} // what the rules that name a value weigh
+		votes[i], effects[i].Prefer = map[repair.Value]float64{}, map[repair.Value]float64{}
 		before += r.Weight
 		for _, p := range t.pointers(x, byRule(symptoms, x, outputs), nodes, of[x.Operator]) {
 			if p.raise >= pointing {
 				r.Why = append(r.Why, p.kind)
 			}
+			to := &r.Suspect
 			if seenInTraining(symptoms, p.kind) {
-				effects[i] += p.raise
-			} else {
-				r.Weight += p.raise
+				to = &effects[i]
 			}
+			to.Weight += p.raise
 			for _, rule := range p.rules {
 				for _, word := range rule.prefer {
 					if v, ok := valueOf(x.Domain, word); ok {
-						r.Prefer[v], votes[v] = preferFactor, math.Max(votes[v], rule.weight)
+						to.Prefer[v], votes[i][v] = preferFactor, math.Max(votes[i][v], rule.weight)
 					}
 				}
 			}
 			if len(p.rules) > 0 {
-				r.hint(p.kind, x, symptoms)
+				to.hint(p.kind, x, symptoms)
 			}
 		}
-		r.order(votes)
 		all[i] = r
 		causes += r.Weight
 	}
-	sum := 0.0
+	sum, unexplained := 0.0, before/causes
 	for i := range all {
-		all[i].Weight += effects[i] * before / causes
-		sum += all[i].Weight
+		r := &all[i]
+		r.Weight += unexplained * effects[i].Weight
+		for v, f := range effects[i].Prefer {
+			r.Prefer[v] = math.Max(r.Prefer[v], 1+unexplained*(f-1))
+		}
+		r.order(votes[i])
+		sum += r.Weight
 	}
 	u := t.settings.Uniform
 	for i := range all {
