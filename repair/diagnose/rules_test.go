@@ -325,7 +325,7 @@ func TestLossForPositiveTargets(t *testing.T) {
 			}
 			s.Data.Targets = []data.Array{y}
 			got := static(s)
-			if want := least < 0; find(got, diagnose.LossNotForTask, "") != want {
+			if want := least < 0; find(got, diagnose.LossNotForTargets, "") != want {
 				t.Errorf("%s with targets from %v: found are %v", loss, least, got)
 			}
 			if least == 0 {

@@ -52,7 +52,7 @@ func (c *checker) head() {
 	}
 	if slices.Contains(countLosses, l.Name) && !classifies {
 		if n := c.negativeTargets(); n > 0 {
-			c.add(LossNotForTask, "", regressionWith+l.Name+": negative targets", n, 0)
+			c.add(LossNotForTargets, "", l.Name, n, 0)
 		}
 	}
 	if judged := slices.Contains(classificationMetrics, c.Recipe.Metric); judged != classifies {

@@ -59,6 +59,7 @@ var table = map[Kind][]rule{
 	SoftmaxOneUnit:       {{"activation", there, 40, []string{"sigmoid"}}, {"output_head", every, 20, nil}},
 	OutputWidth:          {{"output_head", every, 30, nil}},
 	LossNotForTask:       {{"loss", recipe, 15, nil}, {"output_head", every, 15, nil}},
+	LossNotForTargets:    {{"loss", recipe, 30, nil}},
 	LabelsNotWhole:       {{"preprocessing", every, 15, []string{"remove"}}},
 	UnevenPreprocessing:  {{"preprocessing", there, 20, []string{"remove", "all_rows"}}},
 	ConstantKernel:       {{"kernel_initializer", there, 30, goodKernels}},
@@ -284,8 +285,12 @@ func valueOf(d repair.Domain, word string) (repair.Value, bool) {
 
 // hint prefers numbers on the side on which they are expected to help, and losses of the kind that the evidence misses.
 func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
-	if kind == LossNotForTask {
+	switch kind {
+	case LossNotForTask:
 		s.hintLoss(x, symptoms)
+	case LossNotForTargets:
+		s.preferLosses(x, preferFactor/2, "mean_squared_error", "mean_absolute_error")
+		s.preferLosses(x, preferFactor, string(train.Angle)) // offered where it is the metric: what is measured can be trained
 	}
 	if x.Operator != "learning_rate" {
 		return
@@ -310,7 +315,7 @@ func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
 	}
 }
 
-// hintLoss prefers the losses of maximum likelihood: cross-entropy for classes, squared and absolute error, or the angle, for numbers.
+// hintLoss prefers the losses of maximum likelihood: cross-entropy for classes, squared and absolute error for numbers.
 func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
 	i := slices.IndexFunc(symptoms, func(y Symptom) bool { return y.Kind == LossNotForTask })
 	if i < 0 || x.Operator != "loss" && x.Operator != "output_head" {
@@ -318,11 +323,16 @@ func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
 	}
 	usual := []string{"crossentropy"}
 	if strings.HasPrefix(symptoms[i].Measure, regressionWith) {
-		usual = []string{"mean_squared_error", "mean_absolute_error", string(train.Angle)} // offered where it is the metric: what is measured can be trained
+		usual = []string{"mean_squared_error", "mean_absolute_error"}
 	}
+	s.preferLosses(x, preferFactor, usual...)
+}
+
+// preferLosses prefers values whose word has one of several in it.
+func (s *Suspect) preferLosses(x repair.Slot, factor float64, usual ...string) {
 	for _, v := range x.Domain.Choices {
 		if slices.ContainsFunc(usual, func(u string) bool { return strings.Contains(v.Text, u) }) {
-			s.Prefer[v] = preferFactor
+			s.Prefer[v] = factor
 		}
 	}
 }
