@@ -70,7 +70,7 @@ var table = map[Kind][]rule{
 	BatchSmall:           {{"batch_size", recipe, 8, []string{"32", "64"}}},
 	BatchLarge:           {{"batch_size", recipe, 8, []string{"32", "64", "128"}}, {"epochs", recipe, 3, nil}},
 	FewUpdates: {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil},
-		{"optimizer", recipe, 4, wellPaced}},
+		{"optimizer", recipe, 2, wellPaced}},
 	HiddenLinear:         {{"add_activation", there, 10, goodHidden}},
 	HiddenSaturating:     {{"activation", there, 6, goodHidden}, {"batch_normalization", every, 1, nil}},
 	HiddenExponential:    {{"activation", there, 10, goodHidden}},
