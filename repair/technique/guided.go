@@ -151,13 +151,15 @@ func (g *guided) suspicion(symptoms []diagnose.Symptom) map[repair.Key]diagnose.
 	return out
 }
 
-// add makes an arm of a patch, or gives the one that is there a new weight.
+// add makes an arm of a patch, or gives the one that is there a new weight and, where it was not tried, what it is built on now.
 func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
 	name := p.String()
 	if g.known[name] {
 		for _, a := range g.arms {
 			if a.patch.String() == name {
-				a.weight, a.why = weight, why
+				if a.weight, a.why = weight, why; a.rung == 0 && !a.over && !a.pending && a.from == None {
+					a.batch = on
+				}
 			}
 		}
 		return nil

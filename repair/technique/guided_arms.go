@@ -77,10 +77,12 @@ const mostAtOnce = 6
 // rivals are operators that mend the same thing, so that one of them is enough: the size of a step, or what the output is compared with.
 var rivals = map[string]string{"learning_rate": "pace", "optimizer": "pace", "gradient_clip": "pace", "schedule": "pace", "loss": "head", "output_head": "head"}
 
-// mendSame says whether two patches have edits that mend the same thing.
+// mendSame says whether two patches have edits of one slot, or such that mend the same thing.
 func mendSame(a, b repair.Patch) bool {
 	return slices.ContainsFunc(a, func(x repair.Edit) bool {
-		return rivals[x.Operator] != "" && slices.ContainsFunc(b, func(y repair.Edit) bool { return rivals[y.Operator] == rivals[x.Operator] })
+		return slices.ContainsFunc(b, func(y repair.Edit) bool {
+			return x.Key() == y.Key() || rivals[x.Operator] != "" && rivals[x.Operator] == rivals[y.Operator]
+		})
 	})
 }
 
@@ -313,6 +315,9 @@ func (g *guided) extend(a *arm) {
 		// faulty subject were about.
 		if len(p) == len(a.patch) || mendSame(a.patch, c.patch) {
 			w /= helpedFactor
+		}
+		if len(p) == len(a.patch) && g.known[p.String()] { // another value alone is an edit of the faulty subject, and keeps its weight
+			continue
 		}
 		if len(p) > 0 && g.possible(p) {
 			g.add(p, w, fmt.Sprintf("on top of %s, %s", a.patch, c.why), a)

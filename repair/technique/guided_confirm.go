@@ -21,7 +21,8 @@ func (c check) passes(score float64, better func(a, b float64) bool) bool {
 	return better(score, (c.first+c.beat)/2)
 }
 
-// check is the shortest training after which an arm was far better than what is to be beaten; false: there is none.
+// check is the shortest training after which an arm was far better than what is to be beaten, by half of what it is in the end or more, since a small
+// lead after a few updates is luck more often; false: there is none.
 func (g *guided) check(a *arm) (check, bool) {
 	if g.blurred() || a.checked || !g.better(a.score, g.bar(), marginal) {
 		return check{}, false
@@ -33,8 +34,9 @@ func (g *guided) check(a *arm) (check, bool) {
 		}
 		return c, ok
 	}
+	gain := math.Abs(a.score - g.bar())
 	for rung, score := range a.history[:max(0, len(a.history)-1)] {
-		if beat := g.beaten(rung); !math.IsNaN(score) && !math.IsNaN(beat) && g.better(score, beat, marginal) {
+		if beat := g.beaten(rung); !math.IsNaN(score) && !math.IsNaN(beat) && g.better(score, beat, marginal) && math.Abs(score-beat) >= gain/2 {
 			return check{g.epochs(a.patch, rung), score, beat}, true
 		}
 	}
@@ -80,35 +82,32 @@ func (g *guided) waiting() []*arm {
 
 // second proposes the second seed of the best arm that waits for one, if it is short or nothing is to come before it.
 func (g *guided) second() (Proposal, bool) {
-	for _, a := range g.waiting() {
-		if a.agreed && g.waits() {
-			return Proposal{}, false
-		}
-		if a.agreed {
-			return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
-				Why: "is the faulty subject as bad with a second seed?"}), true
-		}
-		if c, ok := g.check(a); ok {
-			return g.send(job{a: a, rung: a.rung, confirm: true, check: &c}, Proposal{Patch: a.patch, Epochs: c.epochs, From: None, Seed: g.setup.Seed + 1,
-				Why: "was it as far ahead with a second seed?"}), true
-		}
-		first, _ := g.fresh()
-		if later := 2*a.pace*epochsOf(g.setup, a.patch) <= g.budget()-g.spent; later && // the budget still pays for it then
-			(first != nil && first.half != a && g.promise(first) > g.promise(a) || g.overlooked(a.weight) != nil) {
-			return Proposal{}, false
-		}
-		why := "is it as good with a second seed?"
-		if len(a.scores) > 1 {
-			why = "two seeds are not enough: is it as good with a third?"
-		}
-		from := a.second
-		if !g.has(Continuation) || len(a.scores) > 1 {
-			from = None
-		}
-		return g.send(job{a: a, rung: a.rung, confirm: true}, Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: from,
-			Seed: g.setup.Seed + uint64(len(a.scores)), Why: why}), true
+	waiting := g.waiting()
+	if len(waiting) == 0 || waiting[0].agreed && g.waits() {
+		return Proposal{}, false
 	}
-	return Proposal{}, false
+	a := waiting[0]
+	if a.agreed {
+		return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
+			Why: "is the faulty subject as bad with a second seed?"}), true
+	}
+	if c, ok := g.check(a); ok {
+		return g.send(job{a: a, rung: a.rung, confirm: true, check: &c}, Proposal{Patch: a.patch, Epochs: c.epochs, From: None, Seed: g.setup.Seed + 1,
+			Why: "was it as far ahead with a second seed?"}), true
+	}
+	if later := 2*a.pace*epochsOf(g.setup, a.patch) <= g.budget()-g.spent; later { // the budget still pays for it then
+		if first, _ := g.fresh(); first != nil && first.half != a && g.promise(first) > g.promise(a) || g.overlooked(a.weight) != nil {
+			return Proposal{}, false
+		}
+	}
+	p := Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None, Seed: g.setup.Seed + uint64(len(a.scores)),
+		Why: "is it as good with a second seed?"}
+	if len(a.scores) > 1 {
+		p.Why = "two seeds are not enough: is it as good with a third?"
+	} else if g.has(Continuation) {
+		p.From = a.second
+	}
+	return g.send(job{a: a, rung: a.rung, confirm: true}, p), true
 }
 
 // overlooked is the edit that evidence asks for most, where it asks for it more than for what is about to be trained: what is wrong for certain may show

@@ -73,7 +73,9 @@ func (g *guided) promising() (*arm, string) {
 		}
 	}
 	if doubling != nil {
-		return doubling, "twice the epochs helped: twice as many again"
+		if first, _ := g.fresh(); first == nil || g.promise(first) <= g.promise(doubling) {
+			return doubling, "twice the epochs helped: twice as many again"
+		}
 	}
 	ready := func(a *arm) bool {
 		return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened || g.better(a.score, beat, marginal))
@@ -129,17 +131,27 @@ func (g *guided) then(other, a *arm) float64 {
 	return other.history[a.rung-1]
 }
 
-// ahead says whether an arm is better than what is to be beaten was after as many updates.
+// ahead says whether an arm is better than what is to be beaten was after as many updates; where that is the faulty subject, which is known at the ends of
+// epochs only, by far, and not after the first rung, which tells little.
 func (g *guided) ahead(a *arm) bool {
-	then := g.then(g.rival(), a)
-	return a.valid && !math.IsNaN(then) && g.clearly(a.score, then)
+	if !a.valid || a.rung == 0 {
+		return false
+	}
+	if rival := g.rival(); rival != nil || len(g.faulty) == 0 {
+		then := g.then(rival, a)
+		return !math.IsNaN(then) && g.clearly(a.score, then)
+	}
+	return a.rung > 1 && g.better(a.score, g.beaten(a.rung-1), marginal)
 }
 
-// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it keeps up with the
-// incumbent: what is wrong for certain may show late. One that scores the same to the last row has changed nothing.
+// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it does not fall behind the incumbent by
+// half of what that was better than a constant answer: what is wrong for certain may show late. One that scores the same to the last row has changed nothing.
 func (g *guided) evident(a *arm) bool {
 	then := g.then(g.incumbent, a)
-	return a.batch == g.incumbent && a.weight >= certain && g.has(Diagnosis) && !math.IsNaN(then) && a.score != then && !g.clearly(then, a.score)
+	if a.batch != g.incumbent || a.weight < certain || !g.has(Diagnosis) || math.IsNaN(then) || a.score == then {
+		return false
+	}
+	return !g.clearly(then, a.score) || g.clearly(then, g.floor) && g.clearly(a.score, (then+g.floor)/2)
 }
 
 // promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further. Where none of them stands out the rung

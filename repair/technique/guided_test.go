@@ -121,7 +121,8 @@ func TestMendSame(t *testing.T) {
 		{edits("learning_rate"), edits("optimizer"), true},
 		{edits("dropout", "loss"), edits("output_head", "units"), true},
 		{edits("loss"), edits("optimizer"), false},
-		{edits("dropout"), edits("dropout"), false},
+		{edits("dropout"), edits("dropout", "units"), true},
+		{edits("dropout"), edits("units"), false},
 	} {
 		if got := mendSame(c.a, c.b); got != c.want {
 			t.Errorf("%v and %v: %v", c.a, c.b, got)

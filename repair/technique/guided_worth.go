@@ -86,7 +86,7 @@ func (g *guided) worth(a *arm, shares map[*arm]float64) bool {
 	switch {
 	case a.batch == g.incumbent:
 		chance = max(secondFault, chance)
-	case mendSame(g.incumbent.patch, a.patch): // another way to do what it has done
+	case gained > 0.5 && mendSame(g.incumbent.patch, a.patch): // another way to do what it has done for the most part
 		chance /= helpedFactor
 	}
 	return g.promise(a)/shares[a.batch]*chance*left*g.budget() >= g.price(a)
