@@ -39,7 +39,7 @@ type rule struct {
 	operator string
 	at       where
 	weight   float64
-	prefer   []string
+	prefer   []string // the most promising first
 }
 
 var (
@@ -132,6 +132,9 @@ var unrepairable = []Kind{MetricBlind, MajorityGuess, UselessBias, NonFiniteData
 
 // preferFactor is how much more a value counts that a rule names.
 const preferFactor = 6
+
+// orderFactor is what a value counts beside the one that the rule names before it: enough to decide between equals.
+const orderFactor = 0.99
 
 // Suspicion turns evidence into weights of the slots of a space by the shipped table, see [Table.Suspicion].
 func Suspicion(symptoms []Symptom, space repair.Space) map[repair.Key]Suspect {
@@ -226,9 +229,10 @@ func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 			}
 			to.Weight += p.raise
 			for _, rule := range p.rules {
-				for _, word := range rule.prefer {
+				for k, word := range rule.prefer {
 					if v, ok := valueOf(x.Domain, word); ok {
-						to.Prefer[v], votes[i][v] = preferFactor, math.Max(votes[i][v], rule.weight)
+						to.Prefer[v] = math.Max(to.Prefer[v], preferFactor*math.Pow(orderFactor, float64(k)))
+						votes[i][v] = math.Max(votes[i][v], rule.weight)
 					}
 				}
 			}
