@@ -47,6 +47,7 @@ const (
 	neuraLint   = "NeuraLint (TOSEM 2021)"
 	theia       = "Theia (TOSEM 2025)"
 	deepDiag    = "DeepDiagnosis (ICSE 2022)"
+	keras       = "the documentation of Keras' losses"
 	ours        = "netmend"
 )
 
@@ -59,6 +60,7 @@ var facts = map[Kind]fact{
 	SoftmaxOneUnit:       {OfGraph, Error, "", "{at} is a softmax over {v} unit, which is 1 whatever the input; it takes {l}", autoTrainer},
 	OutputWidth:          {OfGraph, Error, "", "{at} has {v} units, the labels have {l} classes", theia},
 	LossNotForTask:       {OfRecipe, Warning, "loss", "the loss does not fit the task: {m}", autoTrainer},
+	LossNotForTargets:    {OfRecipe, Error, "loss", "{v} target values are negative, and the loss {m} is made for those that never are", keras},
 	MetricBlind:          {OfRecipe, Warning, "metric", "the metric cannot see whether the task is done: {m}", umlaut},
 	ConstantKernel:       {OfGraph, Error, "initializers.*", "all weights of {at} start with one value, so that its units stay alike", neuraLint},
 	ConstantBias:         {OfGraph, Warning, "initializers.*", "the biases {at} start far from 0", neuraLint},

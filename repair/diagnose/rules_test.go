@@ -312,3 +312,42 @@ func TestHealthyNetworkIsSilent(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Losses for numbers that are never negative do not see how far a negative one is missed: another loss is suspected, one for any number.
+func TestLossForPositiveTargets(t *testing.T) {
+	for _, loss := range []string{"mean_squared_logarithmic_error", "poisson"} {
+		for _, least := range []float32{0, -1} {
+			s := mlp()
+			s.Recipe.Task, s.Recipe.Metric, s.Recipe.Loss = train.Regression, train.MAE, train.Loss{Name: loss}
+			y := data.Array{Name: "y", Shape: []int{64}, Float: make([]float32, 64)}
+			for i := range y.Float {
+				y.Float[i] = least + float32(i%8)
+			}
+			s.Data.Targets = []data.Array{y}
+			got := static(s)
+			if want := least < 0; find(got, diagnose.LossNotForTargets, "") != want {
+				t.Errorf("%s with targets from %v: found are %v", loss, least, got)
+			}
+			if least == 0 {
+				continue
+			}
+			suspects := diagnose.Suspicion(got, operators.All().Space(s))
+			if p := suspects[repair.Key{Operator: "loss", Target: "recipe"}].Prefer; p[repair.Word("mean_squared_error")] <= p[repair.Word("hinge")] {
+				t.Errorf("%s: preferred losses are %v", loss, p)
+			}
+		}
+	}
+}
+
+// What is seen in a training counts less where rules have seen a reason for it before.
+func TestCausesExplainEffects(t *testing.T) {
+	space := operators.All().Space(mlp())
+	rate := repair.Key{Operator: "learning_rate", Target: "recipe"}
+	weight := func(s ...diagnose.Symptom) float64 { return diagnose.Suspicion(s, space)[rate].Weight }
+	effect := diagnose.Symptom{Kind: diagnose.Oscillation, Epoch: 3}
+	cause := diagnose.Symptom{Kind: diagnose.NotShuffled} // says nothing of rates
+	alone, explained := weight(effect)-weight(), weight(effect, cause)-weight(cause)
+	if !(explained < alone) || !(explained > 0) {
+		t.Errorf("oscillation raises the weight of the rate by %.3g, and by %.3g in a training whose rows were not shuffled", alone, explained)
+	}
+}

@@ -15,8 +15,9 @@ const (
 	SoftmaxOneUnit       Kind = "softmax_on_one_unit"    // it is 1 whatever the input
 	OutputWidth          Kind = "output_width"           // fewer or more units than the labels have classes
 	LossNotForTask       Kind = "loss_not_for_task"
-	MetricBlind          Kind = "metric_blind"    // the metric cannot see whether the task is done
-	ConstantKernel       Kind = "constant_kernel" // all units of a layer compute the same and stay so
+	LossNotForTargets    Kind = "loss_not_for_targets" // it is made for targets that are never negative
+	MetricBlind          Kind = "metric_blind"         // the metric cannot see whether the task is done
+	ConstantKernel       Kind = "constant_kernel"      // all units of a layer compute the same and stay so
 	ConstantBias         Kind = "constant_bias"
 	InitialScale         Kind = "initial_scale"
 	LearningRateHigh     Kind = "learning_rate_high"

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ var (
 	probabilityLosses = []string{"categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy", "kullback_leibler_divergence"}
 	regressionLosses  = []string{"mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error", "logcosh",
 		"huber", "poisson", "angle"}
+	// countLosses are made for targets that are never negative: one takes the logarithm of target and output plus 1, and all that is negative for 0, the
+	// other is the likelihood of counts (docs of Keras: "target values should be nonnegative").
+	countLosses           = []string{"mean_squared_logarithmic_error", "poisson"}
 	classificationMetrics = []train.Metric{train.Accuracy, train.BinaryAccuracy, train.CategoricalAccuracy, train.SparseAccuracy, train.TopKAccuracy, train.F1}
 )
 
@@ -45,6 +49,11 @@ func (c *checker) head() {
 	}
 	if !classifies && (reads || strings.Contains(l.Name, "hinge")) {
 		c.add(LossNotForTask, "", regressionWith+l.Name, 1, 0)
+	}
+	if slices.Contains(countLosses, l.Name) && !classifies {
+		if n := c.negativeTargets(); n > 0 {
+			c.add(LossNotForTargets, "", l.Name, n, 0)
+		}
 	}
 	if judged := slices.Contains(classificationMetrics, c.Recipe.Metric); judged != classifies {
 		c.add(MetricBlind, "", string(c.Recipe.Task)+" judged by "+string(c.Recipe.Metric), 1, 0)
@@ -78,15 +87,9 @@ func (c *checker) bounded() {
 		return
 	}
 	outside, least, most := 0.0, math.Inf(1), math.Inf(-1)
-	for i := range c.Data.Targets {
-		a := &c.Data.Targets[i]
-		for _, row := range spaced(c.Data.Train, sampleRows) {
-			for k := range a.RowSize() {
-				v := element(a, int(row)*a.RowSize()+k)
-				if least, most = min(least, v), max(most, v); v < b[0] || v > b[1] {
-					outside++
-				}
-			}
+	for v := range c.targetValues() {
+		if least, most = min(least, v), max(most, v); v < b[0] || v > b[1] {
+			outside++
 		}
 	}
 	switch {
@@ -95,6 +98,33 @@ func (c *checker) bounded() {
 	case c.out.fn == "softmax" || !(most-least >= filledRange*(b[1]-b[0])): // an autoencoder of images ends in a sigmoid on purpose
 		c.add(OutputUnusual, c.out.key.Target, "output functions of a regression", 1, 0)
 	}
+}
+
+// targetValues are the numbers of spaced training rows.
+func (c *checker) targetValues() iter.Seq[float64] {
+	return func(yield func(float64) bool) {
+		for i := range c.Data.Targets {
+			a := &c.Data.Targets[i]
+			for _, row := range spaced(c.Data.Train, sampleRows) {
+				for k := range a.RowSize() {
+					if !yield(element(a, int(row)*a.RowSize()+k)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// negativeTargets is how many of them are negative.
+func (c *checker) negativeTargets() float64 {
+	n := 0.0
+	for v := range c.targetValues() {
+		if v < 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // filledRange is the share of a function's range that targets must take up to have been the reason for it.

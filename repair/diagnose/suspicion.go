@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"netmend/repair"
+	"netmend/train"
 )
 
 // Suspect is how much a slot is suspected, and which of its values are expected to help.
@@ -38,7 +39,7 @@ type rule struct {
 	operator string
 	at       where
 	weight   float64
-	prefer   []string
+	prefer   []string // the most promising first
 }
 
 var (
@@ -58,6 +59,7 @@ var table = map[Kind][]rule{
 	SoftmaxOneUnit:       {{"activation", there, 40, []string{"sigmoid"}}, {"output_head", every, 20, nil}},
 	OutputWidth:          {{"output_head", every, 30, nil}},
 	LossNotForTask:       {{"loss", recipe, 15, nil}, {"output_head", every, 15, nil}},
+	LossNotForTargets:    {{"loss", recipe, 30, nil}},
 	LabelsNotWhole:       {{"preprocessing", every, 15, []string{"remove"}}},
 	UnevenPreprocessing:  {{"preprocessing", there, 20, []string{"remove", "all_rows"}}},
 	ConstantKernel:       {{"kernel_initializer", there, 30, goodKernels}},
@@ -67,7 +69,8 @@ var table = map[Kind][]rule{
 	LearningRateLow:      {{"learning_rate", recipe, 15, nil}, {"optimizer", recipe, 4, wellPaced}, {"epochs", recipe, 2, nil}},
 	BatchSmall:           {{"batch_size", recipe, 8, []string{"32", "64"}}},
 	BatchLarge:           {{"batch_size", recipe, 8, []string{"32", "64", "128"}}, {"epochs", recipe, 3, nil}},
-	FewUpdates:           {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil}},
+	FewUpdates: {{"epochs", recipe, 8, nil}, {"batch_size", recipe, 3, []string{"16", "32"}}, {"learning_rate", recipe, 4, nil},
+		{"optimizer", recipe, 2, wellPaced}},
 	HiddenLinear:         {{"add_activation", there, 10, goodHidden}},
 	HiddenSaturating:     {{"activation", there, 6, goodHidden}, {"batch_normalization", every, 1, nil}},
 	HiddenExponential:    {{"activation", there, 10, goodHidden}},
@@ -129,6 +132,9 @@ var unrepairable = []Kind{MetricBlind, MajorityGuess, UselessBias, NonFiniteData
 
 // preferFactor is how much more a value counts that a rule names.
 const preferFactor = 6
+
+// orderFactor is what a value counts beside the one that the rule names before it: enough to decide between equals.
+const orderFactor = 0.99
 
 // Suspicion turns evidence into weights of the slots of a space by the shipped table, see [Table.Suspicion].
 func Suspicion(symptoms []Symptom, space repair.Space) map[repair.Key]Suspect {
@@ -200,31 +206,51 @@ func (t *Table) Rank(symptoms []Symptom, space repair.Space) []Ranking {
 // pointing is how much evidence must raise a weight to be given as a reason: half of what an edit of no particular reputation has.
 const pointing = 0.5
 
-// weigh gives every slot of a space, in its order.
+// weigh gives every slot of a space, in its order. What is seen in a training is mostly an effect of what rules have seen before it, where they have
+// seen something ("explaining away", Pearl 1988, section 2.2.4): by how much it raises a weight, of a slot or of a value, is multiplied by the share of all
+// weight that was there before any evidence, in what is there with the evidence from before the training.
 func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 	outputs, nodes, of := outputTargets(symptoms), places(symptoms), targets(space)
 	all := make([]Ranking, len(space))
-	sum := 0.0
+	votes := make([]map[repair.Value]float64, len(space)) // what the rules that name a value weigh
+	effects := make([]Suspect, len(space))                // what effects add
+	before, causes := 0.0, 0.0
 	for i, x := range space {
 		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator) * t.habit(x), Prefer: map[repair.Value]float64{}}}
-		votes := map[repair.Value]float64{} // what the rules that name a value weigh
+		votes[i], effects[i].Prefer = map[repair.Value]float64{}, map[repair.Value]float64{}
+		before += r.Weight
 		for _, p := range t.pointers(x, byRule(symptoms, x, outputs), nodes, of[x.Operator]) {
-			if r.Weight += p.raise; p.raise >= pointing {
+			if p.raise >= pointing {
 				r.Why = append(r.Why, p.kind)
 			}
+			to := &r.Suspect
+			if seenInTraining(symptoms, p.kind) {
+				to = &effects[i]
+			}
+			to.Weight += p.raise
 			for _, rule := range p.rules {
-				for _, word := range rule.prefer {
+				for k, word := range rule.prefer {
 					if v, ok := valueOf(x.Domain, word); ok {
-						r.Prefer[v], votes[v] = preferFactor, math.Max(votes[v], rule.weight)
+						to.Prefer[v] = math.Max(to.Prefer[v], preferFactor*math.Pow(orderFactor, float64(k)))
+						votes[i][v] = math.Max(votes[i][v], rule.weight)
 					}
 				}
 			}
 			if len(p.rules) > 0 {
-				r.hint(p.kind, x, symptoms)
+				to.hint(p.kind, x, symptoms)
 			}
 		}
-		r.order(votes)
 		all[i] = r
+		causes += r.Weight
+	}
+	sum, unexplained := 0.0, before/causes
+	for i := range all {
+		r := &all[i]
+		r.Weight += unexplained * effects[i].Weight
+		for v, f := range effects[i].Prefer {
+			r.Prefer[v] = math.Max(r.Prefer[v], 1+unexplained*(f-1))
+		}
+		r.order(votes[i])
 		sum += r.Weight
 	}
 	u := t.settings.Uniform
@@ -232,6 +258,11 @@ func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 		all[i].Weight = (1-u)*all[i].Weight + u*sum/float64(len(all))
 	}
 	return all
+}
+
+// seenInTraining says whether evidence of a kind was seen in a training, rather than before.
+func seenInTraining(symptoms []Symptom, kind Kind) bool {
+	return slices.ContainsFunc(symptoms, func(s Symptom) bool { return s.Kind == kind && s.Epoch > 0 })
 }
 
 // order lists the values that are expected to help.
@@ -258,8 +289,12 @@ func valueOf(d repair.Domain, word string) (repair.Value, bool) {
 
 // hint prefers numbers on the side on which they are expected to help, and losses of the kind that the evidence misses.
 func (s *Suspect) hint(kind Kind, x repair.Slot, symptoms []Symptom) {
-	if kind == LossNotForTask {
+	switch kind {
+	case LossNotForTask:
 		s.hintLoss(x, symptoms)
+	case LossNotForTargets:
+		s.preferLosses(x, preferFactor/2, "mean_squared_error", "mean_absolute_error")
+		s.preferLosses(x, preferFactor, string(train.Angle)) // offered where it is the metric: what is measured can be trained
 	}
 	if x.Operator != "learning_rate" {
 		return
@@ -294,9 +329,14 @@ func (s *Suspect) hintLoss(x repair.Slot, symptoms []Symptom) {
 	if strings.HasPrefix(symptoms[i].Measure, regressionWith) {
 		usual = []string{"mean_squared_error", "mean_absolute_error"}
 	}
+	s.preferLosses(x, preferFactor, usual...)
+}
+
+// preferLosses prefers values whose word has one of several in it.
+func (s *Suspect) preferLosses(x repair.Slot, factor float64, usual ...string) {
 	for _, v := range x.Domain.Choices {
 		if slices.ContainsFunc(usual, func(u string) bool { return strings.Contains(v.Text, u) }) {
-			s.Prefer[v] = preferFactor
+			s.Prefer[v] = factor
 		}
 	}
 }

@@ -3,7 +3,6 @@ package technique
 import (
 	"context"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -23,10 +22,10 @@ import (
 //     to the end (guided_rungs.go).
 //  3. Training longer is one of the edits. It continues a checkpoint, the faulty subject's or that of a patch that was still improving, and is
 //     doubled as long as that helps.
-//  4. What is better at the end has to be so with a second seed before it is believed. Then edits are tried on top of it, those first that helped
-//     alone, and on the faulty subject still, the more of these the less the patch has gained; where nothing single helps, random pairs and
-//     triples of suspects.
-//  5. It ends when a believed patch has no room left above it, or enough edits were tried since it came and brought nothing.
+//  4. What is better at the end has to be so with a second seed before it is believed, a short training of it where the gain is large
+//     (guided_confirm.go). Then edits are tried on top of it, those first that helped alone, and on the faulty subject still, the more of these the
+//     less the patch has gained; where nothing single helps, random pairs and triples of suspects.
+//  5. It ends when a believed patch has no room left above it, or no edit is worth what its first training costs (guided_worth.go).
 type guided struct {
 	ledger
 	setup     Setup
@@ -43,10 +42,13 @@ type guided struct {
 	rejected  []*arm                        // better once, not twice
 	spent     float64                       // in faulty trainings
 	used      float64                       // share of the budget
-	since     float64                       // spent when the incumbent came
+	came      float64                       // spent when the incumbent came
 	hurt      map[repair.Key][]repair.Value // numbers that made things worse alone
-	tried     int                           // arms trained since then that did not diverge; one that was trained to the end counts wholeCounts more
-	screened  int                           // arms that have left the first rung
+	screened  int                           // arms that have left the first rung …
+	screening float64                       // … and what that has cost
+	drawn     int                           // arms that were new when they were proposed
+	curve     []Point                       // of the faulty subject with the search's seed
+	again     bool                          // its second seed was told
 }
 
 // arm is a patch and what is known of it.
@@ -61,8 +63,11 @@ type arm struct {
 	trial   TrialID // checkpoint of the search's seed
 	from    TrialID // checkpoint of another trial that it begins with; None: from scratch
 	pending bool
-	over    bool // needs no more trainings
-	confirm bool // waits for its second seed
+	over    bool    // needs no more trainings
+	confirm bool    // waits for its second seed …
+	checked bool    // … which was trained short, and did not decide …
+	second  TrialID // … with this checkpoint …
+	agreed  bool    // … or agrees, and the faulty subject's second seed has to
 	scores  []float64
 	epochs  float64            // that are trained
 	pace    float64            // what an epoch costs, in faulty trainings; 0: not known
@@ -79,6 +84,7 @@ type job struct {
 	a       *arm // nil: the faulty subject
 	rung    int
 	confirm bool
+	check   *check // of a confirmation that is short
 }
 
 // Settings of the search.
@@ -86,16 +92,10 @@ const (
 	reduction    = 4       // of successive halving: the paper's
 	minShare     = 1. / 16 // of a training: two reductions below 1
 	minUpdates   = 4       // a shorter training does not tell a learning network from a dead one
-	uniformShare = 0.25    // of the new arms; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples
+	uniformEvery = 4       // new arms one is drawn uniformly; PriorBand (NeurIPS 2023) begins with a similar share of uniform samples. Not by chance: luck would cost
 	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
+	twice        = 2       // the weight of other edits is by far more
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
-	enough       = 12      // edits that were tried since a patch is believed and brought nothing, after which no more are
-	enoughGood   = 6       // likewise, once the patch is good
-	wholeCounts  = 3       // what a whole training counts more than a short one: it says more
-	minPatience  = 1.0     // faulty trainings that they are given at least …
-	patience     = 0.35    // … and the share of the budget, where the patch has gained nothing yet
-	goodPatience = 0.1     // of the budget, once the patch is good, however few edits were tried
-	goodShare    = 0.9     // of the faulty error that a good patch has taken away, or of the best score
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
@@ -151,19 +151,21 @@ func (g *guided) suspicion(symptoms []diagnose.Symptom) map[repair.Key]diagnose.
 	return out
 }
 
-// add makes an arm of a patch, or gives the one that is there a new weight.
+// add makes an arm of a patch, or gives the one that is there a new weight and, where it was not tried, what it is built on now.
 func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
 	name := p.String()
 	if g.known[name] {
 		for _, a := range g.arms {
 			if a.patch.String() == name {
-				a.weight, a.why = weight, why
+				if a.weight, a.why = weight, why; a.rung == 0 && !a.over && !a.pending && a.from == None {
+					a.batch = on
+				}
 			}
 		}
 		return nil
 	}
 	g.known[name] = true
-	a := &arm{patch: p, weight: weight, why: why, batch: on, trial: None, from: None}
+	a := &arm{patch: p, weight: weight, why: why, batch: on, trial: None, from: None, second: None}
 	g.arms = append(g.arms, a)
 	return a
 }
@@ -189,7 +191,14 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 		return g.train(a, why), nil
 	}
 	if a, why := g.fresh(); a != nil {
+		if top := g.overlooked(twice * g.promise(a)); top != nil && !g.uniform() {
+			return g.train(top, "evidence asks for it most, by far: trained to the end, since what is wrong for certain may show late"), nil
+		}
+		g.drawn++
 		return g.train(a, why), nil
+	}
+	if g.repaired() {
+		return Proposal{}, g.nothing()
 	}
 	if a := g.best(func(a *arm) bool { return a.rung > 0 }); a != nil {
 		return g.train(a, "nothing else is left to try"), nil
@@ -217,34 +226,6 @@ func (g *guided) waits() bool {
 		}
 	}
 	return false
-}
-
-// ready says whether an arm is to be trained with a second seed now. One that twice its epochs may be better than waits for that.
-func (g *guided) ready(a *arm) bool {
-	return a.confirm && !a.pending && (a.next == nil || a.next.over)
-}
-
-// second proposes the second seed of an arm that waits for it; before that the faulty subject's, where the gain may come from its bad luck.
-func (g *guided) second() (Proposal, bool) {
-	for _, a := range g.arms {
-		if !g.ready(a) {
-			continue
-		}
-		if g.incumbent == nil && len(g.faulty) == 1 && !g.better(a.score, g.base(), marginal) {
-			if slices.ContainsFunc(slices.Collect(maps.Values(g.out)), func(j job) bool { return j.a == nil }) {
-				continue
-			}
-			return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
-				Why: "is the faulty subject as bad with a second seed?"}), true
-		}
-		why := "is it as good with a second seed?"
-		if len(a.scores) > 1 {
-			why = "two seeds are not enough: is it as good with a third?"
-		}
-		return g.send(job{a, a.rung, true}, Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None,
-			Seed: g.setup.Seed + uint64(len(a.scores)), Why: why}), true
-	}
-	return Proposal{}, false
 }
 
 // train proposes the next rung of an arm.
@@ -288,7 +269,7 @@ func (g *guided) Tell(t Trial) error {
 	case j.a == nil:
 		g.tellFaulty(t, score, valid, j.confirm)
 	case j.confirm:
-		g.tellConfirmation(j.a, score, valid)
+		g.tellConfirmation(j, t, score, valid)
 	case !valid || t.State == Diverged || t.State == Failed || t.State == OutOfMemory:
 		j.a.over, j.a.valid = true, false
 	default:
@@ -300,7 +281,7 @@ func (g *guided) Tell(t Trial) error {
 // tellArm takes in that an arm has reached a rung.
 func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if a.rung == 0 {
-		g.screened, g.tried = g.screened+1, g.tried+1
+		g.screened, g.screening = g.screened+1, g.screening+float64(t.Cost)
 	}
 	done := t.Reached
 	if t.From != None {
@@ -323,14 +304,13 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if !g.whole(a.patch, rung) {
 		return
 	}
-	g.tried += wholeCounts
 	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.base(), score) && !a.patch[0].Value.IsText {
 		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
 	a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)
 	g.supersede(a)
-	if a.doubled || !a.confirm {
+	if !a.confirm || a.doubled && !g.perfect(score) {
 		g.lengthen(a)
 	}
 	if a.confirm && !g.has(Confirmation) {
@@ -373,54 +353,25 @@ func (g *guided) worthwhile(a *arm, score float64) bool {
 }
 
 func (g *guided) tellFaulty(t Trial, score float64, valid, again bool) {
-	if !valid && again { // it is worse than what is known of it
-		return
-	}
-	if valid {
+	if valid { // else a second seed is worse than what is known of it
 		g.faulty = append(g.faulty, score)
 	}
 	if again {
+		g.again = true
+		for _, a := range g.arms {
+			if a.agreed {
+				g.settle(a, g.clearly(mean(a.scores), g.bar()))
+			}
+		}
 		return
 	}
+	g.curve = t.Curve
 	if t.State == Completed && t.Steps > 0 {
 		g.faultyAt = t.ID
 	}
 	g.suspect(t.Symptoms)
 	if a := g.longer(nil, g.faultyAt, g.suspects[epochsKey].Weight, nil); a != nil {
 		a.pace = float64(t.Cost) / max(1, t.Reached)
-	}
-}
-
-// tellConfirmation takes in the score of another seed. An arm is believed when all are better than the bar. Where the second seed disagrees and the
-// mean does not, a third decides, since of an unsteady training nobody knows which was the rule; and where scores are blurred.
-func (g *guided) tellConfirmation(a *arm, score float64, valid bool) {
-	if valid {
-		a.scores = append(a.scores, score)
-	}
-	all := mean(a.scores)
-	better := valid && g.clearly(all, g.bar()) && g.worthwhile(a, all)
-	if better && len(a.scores) == 2 && (!g.clearly(score, g.bar()) || g.blurred()) {
-		return
-	}
-	a.confirm = false
-	agree := 0
-	for _, v := range a.scores {
-		if g.clearly(v, g.bar()) {
-			agree++
-		}
-	}
-	if !better || agree < 2 {
-		g.rejected = append(g.rejected, a)
-		return
-	}
-	g.believe(a)
-}
-
-// believe makes an arm the one to beat, and to build on.
-func (g *guided) believe(a *arm) {
-	g.incumbent, g.since, g.tried = a, g.spent, 0
-	if g.has(Composition) {
-		g.extend(a)
 	}
 }
 
@@ -443,23 +394,6 @@ func (g *guided) bar() float64 {
 		return g.floor
 	}
 	return bar
-}
-
-// gained is the share of the base's error that the incumbent has taken away, 0 without one.
-func (g *guided) gained() float64 {
-	base, bar := g.base(), g.bar()
-	switch {
-	case g.incumbent == nil:
-		return 0
-	case g.setup.metric().Maximize(): // the metrics that are maximised end at 1
-		if math.IsNaN(base) {
-			base = 0
-		}
-		return max(0, min(1, 1-(1-bar)/(1-base)))
-	case math.IsNaN(base) || math.IsInf(base, 0): // there is no share of an error without bounds
-		return nearShare
-	}
-	return max(0, min(1, 1-math.Abs(bar)/math.Abs(base)))
 }
 
 func mean(v []float64) float64 {
@@ -487,72 +421,53 @@ func (g *guided) better(score, than, times float64) bool {
 	return score > than+times*max(1/n, math.Sqrt(max(0, than*(1-than))/n)/2)-1e-12
 }
 
-// repaired says whether the incumbent is more than a step: better than a constant answer.
-func (g *guided) repaired() bool {
-	return g.incumbent != nil && (math.IsNaN(g.floor) || g.clearly(mean(g.incumbent.scores), g.floor))
+// perfect says whether a score leaves nothing to be gained: the metrics that are maximised end at 1.
+func (g *guided) perfect(score float64) bool {
+	return g.setup.metric().Maximize() && score >= 1-1/float64(g.setup.rows())
 }
 
-// finished says whether there is enough: nothing above the incumbent, or no progress for long.
-func (g *guided) finished() bool {
-	if !g.repaired() || slices.ContainsFunc(g.arms, g.ready) {
-		return false
-	}
-	bar, good := g.bar(), false
-	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
-		good = bar >= goodShare || 1-bar <= (1-goodShare)*(1-g.base())
-		if bar >= 1-1/float64(g.setup.rows()) {
-			return true
-		}
-	} else {
-		good = math.Abs(bar) <= (1-goodShare)*math.Abs(g.base())
-	}
-	for _, a := range g.arms {
-		if a.valid && !a.over && g.affordable(a) && (g.clearly(a.score, bar) || g.ahead(a)) { // a short training is better already
-			return false
-		}
-	}
-	since, budget := g.spent-g.since, math.Inf(1)
-	if g.used > 0 {
-		budget = g.spent / g.used
-	}
-	if good { // never by comparison with a faulty subject that diverged: anything that trains is better
-		return g.tried >= enoughGood && since >= minPatience || since > goodPatience*budget
-	}
-	left := 1 - g.gained()
-	return g.tried >= enough && since >= max(minPatience, patience*budget*left*left)
-}
-
-// fresh is an arm that was not tried: the most suspected one, or one drawn uniformly. It is built on the incumbent, or on the faulty subject or an
-// older patch, the more often the less the incumbent has gained: a patch that helps a little must not hide the one that is needed.
+// fresh is an arm that was not tried and is worth it: the most suspected one, or every fourth time one drawn uniformly. It is built on the incumbent, or
+// on the faulty subject or an older patch, the more often the less the incumbent has gained: a patch that helps a little must not hide the one that is
+// needed. It is the same until it is proposed.
 func (g *guided) fresh() (*arm, string) {
+	shares := g.shares()
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.bar(), a.half.score):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.bar(), a.half.score) || !g.worth(a, shares):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:
 			far = append(far, a)
 		}
 	}
+	rng := rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn)))
 	open := near
-	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || g.rng.Float64() >= max(nearShare, g.gained())) {
+	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || rng.Float64() >= max(nearShare, g.gained())) {
 		open = far
 	}
 	if len(open) == 0 {
 		return nil, ""
 	}
-	if g.has(Uniform) && g.rng.Float64() < uniformShare {
-		return open[g.rng.IntN(len(open))], "drawn uniformly"
+	if g.uniform() {
+		return open[rng.IntN(len(open))], "drawn uniformly"
 	}
-	top := open[0]
+	var top *arm
+	most := math.Inf(-1)
 	for _, a := range open {
-		if g.promise(a) > g.promise(top) {
-			top = a
+		v := g.promise(a)
+		if a.from == None { // what costs more has to be suspected more; training longer has its price in its weight
+			v /= max(1, g.dear(a))
+		}
+		if v > most {
+			top, most = a, v
 		}
 	}
 	return top, top.why
 }
+
+// uniform says whether the next arm that was not tried is drawn uniformly.
+func (g *guided) uniform() bool { return g.has(Uniform) && g.drawn%uniformEvery == uniformEvery-1 }
 
 // promise is an arm's weight, less where a number goes further in a direction that hurt.
 func (g *guided) promise(a *arm) float64 {

@@ -77,6 +77,15 @@ const mostAtOnce = 6
 // rivals are operators that mend the same thing, so that one of them is enough: the size of a step, or what the output is compared with.
 var rivals = map[string]string{"learning_rate": "pace", "optimizer": "pace", "gradient_clip": "pace", "schedule": "pace", "loss": "head", "output_head": "head"}
 
+// mendSame says whether two patches have edits of one slot, or such that mend the same thing.
+func mendSame(a, b repair.Patch) bool {
+	return slices.ContainsFunc(a, func(x repair.Edit) bool {
+		return slices.ContainsFunc(b, func(y repair.Edit) bool {
+			return x.Key() == y.Key() || rivals[x.Operator] != "" && rivals[x.Operator] == rivals[y.Operator]
+		})
+	})
+}
+
 // compounds are the edits that evidence asks for most, two of them at once, three, and so on: where several things are wrong, mending one shows
 // nothing. Minimisation takes out what was not needed.
 func (g *guided) compounds(singles []candidate) []candidate {
@@ -254,17 +263,17 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *
 }
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
-// worse than the bar. What has shown nothing yet may cost probeShare of the budget.
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget; on top of a believed patch it ends there.
 func (g *guided) lengthen(a *arm) {
-	if !a.growing && !(a.doubled && a.confirm) || g.clearly(g.bar(), a.score) {
+	if !a.growing && !(a.doubled && a.confirm) || g.clearly(g.bar(), a.score) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
 	}
-	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probeShare*g.spent/g.used) {
+	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probeShare*g.budget()) {
 		return
 	}
 	if a.next = g.longer(a.patch, a.trial, g.suspects[epochsKey].Weight, a.batch); a.next != nil {
 		a.next.pace, a.next.half = a.pace, a
-		if !g.affordable(a.next) {
+		if !g.affordable(a.next) || !g.worth(a.next, g.shares()) {
 			a.next.over = true
 		}
 	}
@@ -302,9 +311,13 @@ func (g *guided) extend(a *arm) {
 		if helped[c.patch.String()] {
 			w *= helpedFactor
 		}
-		// An edit of what the patch has edited is a correction of it: it is not what the symptoms of the faulty subject were about.
-		if len(p) == len(a.patch) {
+		// An edit of what the patch has edited is a correction of it, and so is one that mends the same thing: it is not what the symptoms of the
+		// faulty subject were about.
+		if len(p) == len(a.patch) || mendSame(a.patch, c.patch) {
 			w /= helpedFactor
+		}
+		if len(p) == len(a.patch) && g.known[p.String()] { // another value alone is an edit of the faulty subject, and keeps its weight
+			continue
 		}
 		if len(p) > 0 && g.possible(p) {
 			g.add(p, w, fmt.Sprintf("on top of %s, %s", a.patch, c.why), a)

@@ -53,22 +53,40 @@ func (g *guided) highest() int {
 
 // affordable says whether the budget that is left pays for the rest of an arm's training and for a second seed.
 func (g *guided) affordable(a *arm) bool {
-	if a.pace == 0 || g.used <= 0 {
-		return true
-	}
 	e := epochsOf(g.setup, a.patch)
-	return a.pace*(e-a.epochs+e) <= g.spent/g.used-g.spent+1e-9
+	return a.pace == 0 || a.pace*(e-a.epochs+e) <= g.budget()-g.spent+1e-9
 }
 
-// promising is the arm to be trained on, if there is one: better than the bar already, or among the best of its rung.
+// promising is the arm to be trained on, if there is one: better than all that was trained to the end already, or ahead of what is to be beaten, or
+// among the best of its rung while nothing is better than the faulty subject.
 func (g *guided) promising() (*arm, string) {
-	ready := func(a *arm) bool {
-		return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened || g.better(a.score, g.bar(), marginal))
+	rival := g.rival()
+	beat := g.bar()
+	if rival != nil {
+		beat = mean(rival.scores)
 	}
-	if a := g.best(func(a *arm) bool { return ready(a) && g.clearly(a.score, g.bar()) }); a != nil {
+	doubling := g.doubling()
+	about := append(g.waiting(), doubling)[0] // what else is about to be trained to the end
+	if about != nil {
+		if a := g.overlooked(about.weight); a != nil {
+			return a, "evidence asks for it most: trained to the end before as much is spent on what it asks for less"
+		}
+	}
+	if doubling != nil {
+		if first, _ := g.fresh(); first == nil || g.promise(first) <= g.promise(doubling) {
+			return doubling, "twice the epochs helped: twice as many again"
+		}
+	}
+	ready := func(a *arm) bool {
+		return a.rung > 0 && (a.rung == 1 || g.screened >= minScreened || g.better(a.score, beat, marginal))
+	}
+	if a := g.best(func(a *arm) bool { return ready(a) && g.clearly(a.score, beat) }); a != nil {
 		return a, "better than all that was trained to the end"
 	}
-	if a := g.best(func(a *arm) bool { return g.incumbent != nil && a.rung > 0 && !g.clearly(g.bar(), a.score) }); a != nil {
+	if a := g.best(func(a *arm) bool {
+		then := g.then(rival, a)
+		return rival != nil && a.rung > 0 && !g.clearly(beat, a.score) && (math.IsNaN(then) || g.clearly(a.score, then))
+	}); a != nil {
 		return a, "as good as all that was trained to the end, in a shorter training"
 	}
 	if a := g.best(g.ahead); a != nil {
@@ -76,6 +94,9 @@ func (g *guided) promising() (*arm, string) {
 	}
 	if a := g.best(g.evident); a != nil {
 		return a, "evidence points at it, and it keeps up with what it is to be better than"
+	}
+	if rival != nil && g.repaired() {
+		return nil, ""
 	}
 	for rung := g.highest(); rung >= 1; rung-- {
 		groups := map[*arm][]*arm{}
@@ -97,40 +118,82 @@ func (g *guided) promising() (*arm, string) {
 	return nil, ""
 }
 
-// then is the incumbent's score when it had done as many rungs as an arm; NaN where it has none: a continued training has no score there.
-func (g *guided) then(a *arm) float64 {
-	in := g.incumbent
-	if in == nil || a.rung == 0 || a.rung > len(in.history) {
+// doubling is the next training for twice the epochs of one that was better for its double.
+func (g *guided) doubling() *arm {
+	return g.best(func(a *arm) bool { return a.rung == 0 && a.half != nil && a.half.doubled && a.half.confirm })
+}
+
+// then is another arm's score when it had done as many rungs as an arm; NaN where it has none: a continued training has no score there.
+func (g *guided) then(other, a *arm) float64 {
+	if other == nil || a.rung == 0 || a.rung > len(other.history) {
 		return math.NaN()
 	}
-	return in.history[a.rung-1]
+	return other.history[a.rung-1]
 }
 
-// ahead says whether an arm is better than the incumbent was after as many updates.
+// ahead says whether an arm is better than what is to be beaten was after as many updates; where that is the faulty subject, which is known at the ends of
+// epochs only, by far, and not after the first rung, which tells little.
 func (g *guided) ahead(a *arm) bool {
-	then := g.then(a)
-	return a.valid && !math.IsNaN(then) && g.clearly(a.score, then)
+	if !a.valid || a.rung == 0 {
+		return false
+	}
+	if rival := g.rival(); rival != nil || len(g.faulty) == 0 {
+		then := g.then(rival, a)
+		return !math.IsNaN(then) && g.clearly(a.score, then)
+	}
+	return a.rung > 1 && g.better(a.score, g.beaten(a.rung-1), marginal)
 }
 
-// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it keeps up with the
-// incumbent: what is wrong for certain may show late.
+// evident says of an arm on top of the incumbent whether static evidence is strong enough to train it on as long as it does not fall behind the incumbent by
+// half of what that was better than a constant answer: what is wrong for certain may show late. One that scores the same to the last row has changed nothing.
 func (g *guided) evident(a *arm) bool {
-	then := g.then(a)
-	return a.batch == g.incumbent && a.weight >= certain && g.has(Diagnosis) && !math.IsNaN(then) && !g.clearly(then, a.score)
+	then := g.then(g.incumbent, a)
+	if a.batch != g.incumbent || a.weight < certain || !g.has(Diagnosis) || math.IsNaN(then) || a.score == then {
+		return false
+	}
+	return !g.clearly(then, a.score) || g.clearly(then, g.floor) && g.clearly(a.score, (then+g.floor)/2)
 }
 
-// promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further.
+// promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further. Where none of them stands out the rung
+// says nothing, and so fewer go on, those that are suspected most.
 func (g *guided) promote(all []*arm, rung int) *arm {
 	passed := 0
+	var scores []float64
 	for _, a := range all {
 		if a.rung > rung || a.pending || a.over {
 			passed++
 		}
+		if rung <= len(a.history) && !math.IsNaN(a.history[rung-1]) {
+			scores = append(scores, a.history[rung-1])
+		}
 	}
-	if passed >= len(all)/reduction {
+	top := g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
+	if top == nil || passed >= len(all)/reduction {
 		return nil
 	}
-	return g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
+	slices.Sort(scores)
+	if stands := g.clearly(top.score, scores[len(scores)/2]); !stands && passed >= len(all)/(reduction*reduction) {
+		return nil
+	}
+	return top
+}
+
+// twin says whether an arm mends the same thing as one that was trained further, and scored the same to the last row: it is the same training in other
+// words, such as a loss of labels and one of indicators.
+func (g *guided) twin(a *arm) bool {
+	rest := headless(a.patch)
+	if len(rest) == len(a.patch) {
+		return false
+	}
+	return a.rung > 0 && slices.ContainsFunc(g.arms, func(b *arm) bool {
+		return b != a && b.valid && (b.rung > a.rung || b.over || b.pending) && a.rung <= len(b.history) && b.history[a.rung-1] == a.score &&
+			len(headless(b.patch)) < len(b.patch) && headless(b.patch).String() == rest.String()
+	})
+}
+
+// headless is a patch without what the output is compared with.
+func headless(p repair.Patch) repair.Patch {
+	return slices.DeleteFunc(slices.Clone(p), func(e repair.Edit) bool { return rivals[e.Operator] == "head" })
 }
 
 // best is the arm with the best score of those that can go on and that ok accepts; the more suspected of two equals.
@@ -138,7 +201,7 @@ func (g *guided) best(ok func(*arm) bool) *arm {
 	var top *arm
 	m := g.setup.metric()
 	for _, a := range g.arms {
-		if a.over || a.pending || !ok(a) || !g.affordable(a) {
+		if a.over || a.pending || !ok(a) || !g.affordable(a) || g.twin(a) {
 			continue
 		}
 		if top == nil || m.Better(a.score, top.score) || a.score == top.score && a.weight > top.weight {

@@ -9,19 +9,16 @@ import (
 	"netmend/train"
 )
 
-// A search ends early when its patch is good or much was tried on top of it in vain. A patch is not good for training at all where the faulty
+// A search ends when its patch is perfect, or half as much was spent since it came as before. A patch is not good for training at all where the faulty
 // subject diverged, and a short training that is better than the patch is not in vain.
 func TestGuidedEndsEarly(t *testing.T) {
-	search := func(base, bar float64, tried int, ahead bool) *guided {
+	search := func(base, bar, since float64, ahead bool) *guided {
 		in := &arm{scores: []float64{bar}}
-		g := &guided{incumbent: in, floor: math.NaN(), spent: 10, since: 5, used: 0.5, tried: tried}
+		g := &guided{incumbent: in, floor: 0.1, spent: 4 + since, came: 4, used: 0.5}
 		if !math.IsNaN(base) {
 			g.faulty = []float64{base}
 		}
 		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: make([]int32, 400)}}
-		for range tried {
-			g.arms = append(g.arms, &arm{batch: in, rung: 1, score: bar / 2, valid: true})
-		}
 		if ahead {
 			g.arms = append(g.arms, &arm{batch: in, rung: 1, score: min(1, bar+0.2), valid: true})
 		}
@@ -29,22 +26,106 @@ func TestGuidedEndsEarly(t *testing.T) {
 	}
 	diverged := math.NaN()
 	for _, c := range []struct {
-		name      string
-		base, bar float64
-		tried     int
-		ahead     bool
-		want      bool
+		name             string
+		base, bar, since float64
+		ahead            bool
+		want             bool
 	}{
-		{"good, nothing since", 0.1, 0.95, 0, false, true},
-		{"fair, little tried", 0.1, 0.5, enough - 1, false, false},
-		{"fair, enough tried", 0.1, 0.5, enough, false, true},
-		{"no better than a guess, beside a faulty subject that diverged", diverged, 0.1, 0, false, false},
-		{"good beside a faulty subject that diverged", diverged, 0.95, 0, false, true},
-		{"enough tried, but a short training is better", 0.1, 0.5, enough, true, false},
+		{"less than half", 0.1, 0.5, 1.9, false, false},
+		{"more than half", 0.1, 0.5, 2.1, false, true},
+		{"no better than a guess, beside a faulty subject that diverged", diverged, 0.1, 2.1, false, false},
+		{"more than half, beside a faulty subject that diverged", diverged, 0.5, 2.1, false, true},
+		{"more than half, but a short training is better", 0.1, 0.5, 2.1, true, false},
 		{"perfect", 0.1, 1, 0, true, true},
 	} {
-		if got := search(c.base, c.bar, c.tried, c.ahead).finished(); got != c.want {
+		if got := search(c.base, c.bar, c.since, c.ahead).finished(); got != c.want {
 			t.Errorf("%s: finished %v", c.name, got)
+		}
+	}
+}
+
+// An edit is tried as long as the error that it can be expected to take away is worth its first training.
+func TestGuidedWorth(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		bar     float64
+		weight  float64 // of the arm, of 100
+		near    bool
+		want    bool
+		believe bool
+	}{
+		{"nothing is believed", 0.1, 1, false, true, false},
+		{"suspected, little gained", 0.2, 20, false, true, true},
+		{"hardly suspected, little gained", 0.2, 1, false, false, true},
+		{"suspected, nearly all gained", 0.95, 20, false, false, true},
+		{"suspected on top, most gained", 0.9, 60, true, true, true},
+		{"suspected in place of it, most gained", 0.9, 60, false, false, true},
+	} {
+		in := &arm{scores: []float64{c.bar}}
+		a := &arm{weight: c.weight, from: None}
+		g := &guided{faulty: []float64{0.1}, floor: 0.1, spent: 5, used: 0.25, screened: 2, screening: 0.6}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, Epochs: 1}, Data: data.Splits{Search: make([]int32, 400)}}
+		if c.believe {
+			g.incumbent = in
+		}
+		if c.near {
+			a.batch = in
+		}
+		if got := g.worth(a, map[*arm]float64{a.batch: 100}); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// An edit that mends the same thing as one that was trained further, and scores the same, is its twin.
+func TestGuidedTwins(t *testing.T) {
+	edit := func(operator, value string) repair.Edit {
+		return repair.Edit{Operator: operator, Target: "recipe", Value: repair.Word(value)}
+	}
+	first := &arm{patch: repair.NewPatch(edit("loss", "a")), valid: true, rung: 2, history: []float64{0.3, 0.4}}
+	for _, c := range []struct {
+		name  string
+		patch repair.Patch
+		score float64
+		want  bool
+	}{
+		{"another loss, another score", repair.NewPatch(edit("loss", "b")), 0.31, false},
+		{"another loss", repair.NewPatch(edit("loss", "b")), 0.3, true},
+		{"another head", repair.NewPatch(edit("output_head", "b")), 0.3, true},
+		{"another loss with more", repair.NewPatch(edit("loss", "b"), edit("optimizer", "adam")), 0.3, false},
+		{"something else", repair.NewPatch(edit("optimizer", "adam")), 0.3, false},
+	} {
+		a := &arm{patch: c.patch, valid: true, rung: 1, score: c.score, history: []float64{c.score}}
+		g := &guided{arms: []*arm{first, a}}
+		if got := g.twin(a); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+		if g.twin(first) {
+			t.Errorf("%s: the first is taken for the twin", c.name)
+		}
+	}
+}
+
+func TestMendSame(t *testing.T) {
+	edits := func(operators ...string) repair.Patch {
+		var p repair.Patch
+		for _, x := range operators {
+			p = p.With(repair.Edit{Operator: x, Target: "recipe", Value: repair.Word("x")})
+		}
+		return p
+	}
+	for _, c := range []struct {
+		a, b repair.Patch
+		want bool
+	}{
+		{edits("learning_rate"), edits("optimizer"), true},
+		{edits("dropout", "loss"), edits("output_head", "units"), true},
+		{edits("loss"), edits("optimizer"), false},
+		{edits("dropout"), edits("dropout", "units"), true},
+		{edits("dropout"), edits("units"), false},
+	} {
+		if got := mendSame(c.a, c.b); got != c.want {
+			t.Errorf("%v and %v: %v", c.a, c.b, got)
 		}
 	}
 }
