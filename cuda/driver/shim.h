@@ -79,7 +79,7 @@ typedef struct {
 #undef X
 } nm_calls;
 
-// nm_cuda_open loads the library at path and fills calls. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
+// nm_cuda_open loads the library at path and fills calls; NULL: the program with the libraries that it is linked with. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
 int nm_cuda_open(const char *path, nm_calls *calls, char *reason, size_t length);
 
 // nm_cuda_error gives the driver's name and words for a result; they live as long as the library.
