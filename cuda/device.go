@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
+	"netmend/cuda/cublaslt"
 	"netmend/cuda/driver"
 	"netmend/cuda/kernels"
 	"netmend/engine"
@@ -21,6 +23,7 @@ type device struct {
 	context   *driver.Context
 	modules   []*driver.Module
 	kernels   map[string]*driver.Function
+	library   *cublaslt.Handle // nil: all products are by our own kernels
 	closing   sync.Once
 	direct    bool // launch every step anew instead of replaying a graph, for tests
 }
@@ -61,7 +64,25 @@ func New(o Options) (engine.Device, error) {
 	if err := d.load(); err != nil {
 		return nil, errors.Join(d.explain(err), d.Close())
 	}
+	if o.CuBLASLt || cublaslt.Asked() {
+		if err := d.openLibrary(); err != nil {
+			return nil, errors.Join(d.explain(err), d.Close())
+		}
+	}
 	return d, nil
+}
+
+// openLibrary opens cuBLASLt, whose version is part of the device's name: it decides on bits.
+func (d *device) openLibrary() error {
+	lib, err := cublaslt.Open()
+	if err != nil {
+		return err
+	}
+	if d.library, err = lib.Handle(d.context); err != nil {
+		return err
+	}
+	d.name = strings.TrimSuffix(d.name, ")") + ", cuBLASLt " + lib.Version() + ")"
+	return nil
 }
 
 func (d *device) Name() string { return d.name }
@@ -70,6 +91,9 @@ func (d *device) Name() string { return d.name }
 func (d *device) Close() error {
 	var errs []error
 	d.closing.Do(func() {
+		if d.library != nil {
+			errs = append(errs, d.library.Close())
+		}
 		for _, m := range d.modules {
 			errs = append(errs, m.Close())
 		}

@@ -9,3 +9,10 @@ func Direct(d engine.Device) { d.(*device).direct = true }
 
 // Launches lists the kernels of a step of function i.
 func Launches(e engine.Executable, i int) []string { return e.(*executable).funcs[i].kernels }
+
+// LeastLibrary sets how many multiply-adds the library's products have at least, until the function that it gives is called.
+func LeastLibrary(n int) (restore func()) {
+	before := leastLibrary
+	leastLibrary = n
+	return func() { leastLibrary = before }
+}

@@ -117,6 +117,7 @@ enum { NM_MAX_PARAMS = 64 };
 nm_result nm_cuda_device_info(const nm_calls *c, int index, nm_info *info);
 nm_result nm_cuda_retain(const nm_calls *c, int index, CUcontext *context);
 nm_result nm_cuda_release(const nm_calls *c, int index);
+nm_result nm_cuda_bind(const nm_calls *c, CUcontext x);  // nothing but that
 nm_result nm_cuda_synchronize(const nm_calls *c, CUcontext x);
 nm_result nm_cuda_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total);
 nm_result nm_cuda_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer);
