@@ -3,7 +3,7 @@
 GO      ?= go
 BIN     := bin/netmend
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-.PHONY: all build deps test check demo bench kernels gpu-check clean
+.PHONY: all build deps test check demo bench kernels test-gorgonia gpu-check clean
 
 all: build
 
@@ -37,6 +37,11 @@ bench: build
 kernels:
 	@scripts/deps.sh nvrtc
 	@python3 scripts/kernels.py
+
+# The way to the driver by gorgonia.org/cu (build tag gorgonia, docs/gpu.md), against the emulator.
+test-gorgonia: deps
+	@scripts/deps.sh cuda-headers
+	@scripts/test_gorgonia.sh
 
 # The CUDA device on this machine's GPU; out/gpu-check can be copied to another machine and started there (docs/gpu.md).
 gpu-check: deps

@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"engine/devicetest": {"engine", "engine/reference"},
 	"cuda":              {"engine"},
 	"cuda/driver":       {},
+	"cuda/cublaslt":     {"cuda/driver"},
 	"cuda/kernels":      {},
 	"cuda/emulator":     {"cuda/kernels"},
 	"data":              {},

@@ -12,7 +12,7 @@ import (
 	"netmend/engine"
 )
 
-// step is one launch of a step of a function.
+// step is one launch of a step of a function, or what a library queues in its place.
 type step struct {
 	kernel        string
 	grid, block   driver.Dim
@@ -21,7 +21,8 @@ type step struct {
 	reads, writes []*buffer
 	inPlace       []*buffer // inputs whose memory takes, one of writes, may take over: an element is read before it is written, by the same thread
 	takes         *buffer
-	what          string // for messages
+	queue         func(*driver.Stream) error // instead of a launch; kernel is its name then
+	what          string                     // for messages
 	chain         *chain
 	product       *product
 	dead          bool // nothing reads what it writes
@@ -41,6 +42,7 @@ type compiler struct {
 	fixed     int       // bytes of the permanent memory so far
 	tables    []table
 	counters  *buffer // of nm_last: 0 between launches, so that all launches share them
+	failed    error   // of lowering
 
 	once []*step   // launches whose results are the same for all steps of all functions
 	kept []*buffer // those results
@@ -156,6 +158,9 @@ func (c *compiler) compile() (_ *executable, err error) {
 		e.funcs = append(e.funcs, fn)
 		lists[i] = c.steps
 		top = max(top, place(c.steps))
+	}
+	if c.failed != nil {
+		return nil, c.failed
 	}
 	c.steps, c.f = c.once, &engine.Func{}
 	c.finishChains()

@@ -15,6 +15,8 @@ type Options struct {
 	Index       int    // of the GPU, in the driver's order
 	MemoryLimit int64  // bytes that one executable may take; 0: all of the GPU's that may be used
 	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
+	// CuBLASLt makes large matrix products NVIDIA's library's, which must be there then. The environment variable NETMEND_LIBCUBLASLT asks for it too (cuda/cublaslt).
+	CuBLASLt bool
 }
 
 // Precisions are the values of Options.Precision. tf32 rounds the factors to 10 bits of mantissa and bf16 to 7, for tensor cores; sums, and everything but

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"netmend/cuda/cublaslt"
 	"netmend/cuda/driver"
 	"netmend/cuda/kernels"
 	"netmend/engine"
@@ -19,6 +20,7 @@ type device struct {
 	limit     int64
 	precision string // "": float32
 	name      string
+	library   *cublaslt.Handle // nil: all products are by our own kernels
 	closing   sync.Once
 	direct    bool // launch every step anew instead of replaying a graph, for tests
 }
@@ -65,6 +67,11 @@ func newDevice(lib *driver.Driver, o Options) (*device, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
+	if o.CuBLASLt || cublaslt.Asked() {
+		if err := d.openLibrary(); err != nil {
+			return nil, errors.Join(d.explain(err), d.Close())
+		}
+	}
 	return d, nil
 }
 
@@ -81,12 +88,31 @@ func numbers(indices []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(indices), " ", ","), "[]")
 }
 
+// openLibrary opens cuBLASLt, whose version is part of the device's name: it decides on bits.
+func (d *device) openLibrary() error {
+	lib, err := cublaslt.Open()
+	if err != nil {
+		return err
+	}
+	if d.library, err = lib.Handle(d.context); err != nil {
+		return err
+	}
+	d.name = strings.TrimSuffix(d.name, ")") + ", cuBLASLt " + lib.Version() + ")"
+	return nil
+}
+
 func (d *device) Name() string { return d.name }
 
 // Close frees the kernels and the data sets, where no other device is open on the GPU. Executables must be closed before.
-func (d *device) Close() (err error) {
-	d.closing.Do(func() { err = d.gpu.close() })
-	return err
+func (d *device) Close() error {
+	var errs []error
+	d.closing.Do(func() {
+		if d.library != nil {
+			errs = append(errs, d.library.Close())
+		}
+		errs = append(errs, d.gpu.close())
+	})
+	return errors.Join(errs...)
 }
 
 // most is the number of bytes that an executable may ever take.

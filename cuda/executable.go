@@ -68,6 +68,11 @@ func (e *executable) record(fn *function, steps []*step) error {
 // list makes the launches of a function.
 func (e *executable) list(fn *function, steps []*step) error {
 	for _, s := range steps {
+		if s.queue != nil {
+			fn.launches.Call(s.what, s.queue)
+			fn.kernels = append(fn.kernels, s.kernel)
+			continue
+		}
 		if err := fn.launches.Add(e.dev.kernel(s.kernel), s.grid, s.block, s.shared, s.params()...); err != nil {
 			return fmt.Errorf("cuda: %s: %w", s.what, err)
 		}

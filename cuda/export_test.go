@@ -12,3 +12,10 @@ func Launches(e engine.Executable, i int) []string { return e.(*executable).func
 
 // ContentOf is what columns are told apart by.
 func ContentOf(b []byte) any { return contentOf(b) }
+
+// LeastLibrary sets how many multiply-adds the library's products have at least, until the function that it gives is called.
+func LeastLibrary(n int) (restore func()) {
+	before := leastLibrary
+	leastLibrary = n
+	return func() { leastLibrary = before }
+}

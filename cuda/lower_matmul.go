@@ -199,6 +199,9 @@ func (x *matrix) even() bool {
 
 // multiply appends y = a·b (+ bias) for a stack of matrices; y's rows are ldc apart and begin at a place.
 func (c *compiler) multiply(a, b matrix, bias, y *buffer, start, m, n, k, ldc int) {
+	if c.byLibrary(a, b, bias, y, start, m, n, k, ldc) {
+		return
+	}
 	stack := max(1, len(a.offsets))
 	t := c.tiled(m, n, k, stack)
 	letter := func(turned bool) string {

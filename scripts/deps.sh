@@ -3,9 +3,10 @@
 # packages, and the ONNX Runtime library, which goes to .deps/onnxruntime/ of this repository.
 # Quick where everything is there. Works as root or with sudo.
 #
-# The compiler of the GPU kernels, which make kernels alone needs, goes to .deps/nvrtc/.
+# The compiler of the GPU kernels, which make kernels alone needs, goes to .deps/nvrtc/; NVIDIA's headers of the driver API, which make test-gorgonia alone
+# needs, go to .deps/cuda-headers/.
 #
-# usage: scripts/deps.sh [system|onnxruntime|nvrtc]       (without an argument: system and onnxruntime)
+# usage: scripts/deps.sh [system|onnxruntime|nvrtc|cuda-headers]       (without an argument: system and onnxruntime)
 set -eu
 
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -19,6 +20,10 @@ wheel_sha_aarch64=bac3aee7b40acd805659fd81a2acd6096312d5b0f014c97ddfe75fb4c16446
 nvrtc_version=12.0.140
 nvrtc_sha=8e94e991d85c422de4da87bdc7472fdc1364367bd4aace7000b559cd33122071
 nvcc_sha=958d54df87d0c0b7207e7fed403d6eeda0890a01cc44cfeaccf87c7f90e9b165
+
+# Headers of the oldest CUDA that netmend supports; they are the same on every processor.
+headers_version=12.0.146
+headers_sha=18c038592af387684812fa712642aa9a26c12da80acb488b6709f7cced147f71
 
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -94,24 +99,33 @@ onnxruntime() {
     rm -rf "$tmp"
 }
 
-nvrtc() {
-    dir=$root/.deps/nvrtc
-    [ "$(cat "$dir/VERSION" 2>/dev/null)" = $nvrtc_version ] && return
-    [ "$(uname -sm)" = "Linux x86_64" ] || die "the GPU kernels are compiled on Linux on x86-64; what is compiled is part of the repository"
+# from_nvidia PART VERSION SHA256 unpacks NVIDIA's package of that part of CUDA 12 in $tmp/files.
+from_nvidia() {
+    package=nvidia-cuda-$1-cu12
+    say "fetching $package $2 with pip"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --platform manylinux1_x86_64 \
+        --dest "$tmp" "$package==$2" >&2 || die "$package could not be fetched with pip"
+    wheel=$tmp/nvidia_cuda_$1_cu12-$2-py3-none-manylinux1_x86_64.whl
+    check "$wheel" "$3"
+    python3 -m zipfile -e "$wheel" "$tmp/files"
+}
+
+# fetching makes the folder $tmp for a download with pip.
+fetching() {
     have python3 && python3 -m pip --version >/dev/null 2>&1 || apt python3 python3-pip
     mkdir -p "$root/.deps"
     tmp=$(mktemp -d "$root/.deps/.fetch.XXXXXX")
     trap 'rm -rf "$tmp"' EXIT
     trap 'exit 1' HUP INT TERM
-    for part in nvrtc:$nvrtc_sha nvcc:$nvcc_sha; do
-        package=nvidia-cuda-${part%%:*}-cu12
-        say "fetching $package $nvrtc_version with pip"
-        python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --platform manylinux1_x86_64 \
-            --dest "$tmp" "$package==$nvrtc_version" >&2 || die "$package could not be fetched with pip"
-        wheel=$tmp/nvidia_cuda_${part%%:*}_cu12-$nvrtc_version-py3-none-manylinux1_x86_64.whl
-        check "$wheel" "${part#*:}"
-        python3 -m zipfile -e "$wheel" "$tmp/files"
-    done
+}
+
+nvrtc() {
+    dir=$root/.deps/nvrtc
+    [ "$(cat "$dir/VERSION" 2>/dev/null)" = $nvrtc_version ] && return
+    [ "$(uname -sm)" = "Linux x86_64" ] || die "the GPU kernels are compiled on Linux on x86-64; what is compiled is part of the repository"
+    fetching
+    from_nvidia nvrtc $nvrtc_version $nvrtc_sha
+    from_nvidia nvcc $nvrtc_version $nvcc_sha
     chmod +x "$tmp/files/nvidia/cuda_nvcc/bin/ptxas"
     printf '%s\n' $nvrtc_version >"$tmp/files/VERSION"
     rm -rf "$dir"
@@ -119,10 +133,22 @@ nvrtc() {
     rm -rf "$tmp"
 }
 
+cuda_headers() {
+    dir=$root/.deps/cuda-headers
+    [ "$(cat "$dir/VERSION" 2>/dev/null)" = $headers_version ] && return
+    fetching
+    from_nvidia runtime $headers_version $headers_sha
+    printf '%s\n' $headers_version >"$tmp/files/nvidia/cuda_runtime/VERSION"
+    rm -rf "$dir"
+    mv "$tmp/files/nvidia/cuda_runtime" "$dir"
+    rm -rf "$tmp"
+}
+
 case ${1:-all} in
 system) system_packages ;;
 onnxruntime) onnxruntime ;;
 nvrtc) nvrtc ;;
+cuda-headers) cuda_headers ;;
 all) system_packages && onnxruntime ;;
-*) die "unknown part $1; there are system, onnxruntime and nvrtc" ;;
+*) die "unknown part $1; there are system, onnxruntime, nvrtc and cuda-headers" ;;
 esac

@@ -6,7 +6,8 @@
 #
 # run takes some minutes and needs the driver (CUDA 12.0 or newer), glibc and bash, nothing else; where python3 has PyTorch with CUDA, its speed stands
 # beside ours. It writes logs to DIR/logs and fails where a check fails. Without a GPU it says so, runs what needs none, and succeeds.
-# NETMEND_BENCH names the networks of the speed table, NETMEND_BENCH_TIME the time for each.
+# NETMEND_BENCH names the networks of the speed table, NETMEND_BENCH_TIME the time for each. Where cuBLASLt is installed, or NETMEND_LIBCUBLASLT names it, products by that
+# are checked and measured too; all other checks are of netmend's own kernels.
 set -euo pipefail
 
 build() {
@@ -105,6 +106,19 @@ pytorch() {
     python3 bench_pytorch.py --device cuda ${NETMEND_BENCH:-}
 }
 
+# Of cuBLASLt: on, or the library to use.
+cublaslt=${NETMEND_LIBCUBLASLT:-on}
+unset NETMEND_LIBCUBLASLT
+
+has_cublaslt() {
+    case $cublaslt in
+    on) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep 'libcublasLt\.so\.1[23]' >/dev/null ;;
+    *) [ "$cublaslt" != off ] ;;
+    esac
+}
+
+with_cublaslt() { NETMEND_LIBCUBLASLT=$cublaslt "$@"; }
+
 # speeds FILE: lines "network samples-per-second" of a log of bench or torch.
 speeds() {
     [ ! -e "$1" ] || tr ',' '\n' <"$1" | awk -F'"' '$2 == "network" { n = $4 } $2 == "samples_per_second" { sub(/.*: */, ""); print n, $0 + 0 }'
@@ -116,10 +130,11 @@ table() {
     for i in "${!names[@]}"; do printf '%-16s %s\n' "${names[i]}" "${results[i]}"; done
     grep -h -o '[0-9]* steps: one executable takes .*' logs/device 2>/dev/null || true
     [ -e logs/speed-cuda ] || return 0
-    printf '\n%-12s %14s %14s %14s   samples per second\n' network cuda cpu PyTorch
+    printf '\n%-12s %14s %14s %14s %14s   samples per second\n' network cuda cuBLASLt cpu PyTorch
     speeds logs/speed-cuda | while read -r network speed; do
-        printf '%-12s %14.0f %14s %14s\n' "$network" "$speed" "$(speeds logs/speed-cpu | awk -v n="$network" '$1 == n { printf "%.0f", $2 }')" \
-            "$(speeds logs/speed-pytorch | awk -v n="$network" '$1 == n { printf "%.0f", $2 }')"
+        printf '%-12s %14.0f' "$network" "$speed"
+        for i in cublaslt cpu pytorch; do printf ' %14s' "$(speeds logs/speed-$i | awk -v n="$network" '$1 == n { printf "%.0f", $2 }')"; done
+        printf '\n'
     done
 }
 
@@ -133,13 +148,17 @@ run() {
     netmend devices --measure | tee logs/devices
     if grep -q '^cuda:0 ' logs/devices; then
         step driver in_folder tests/driver driver.test -test.v -driver.gpu
-        step device in_folder tests/cuda cuda.test -test.v -cuda.gpu
+        step device in_folder tests/cuda cuda.test -test.v -cuda.gpu -test.skip Library
         step repeatability twice cuda
         step alike alike
         step repair repairs cuda
         step batch-1 batch 1
         step batch-16 sixteen
         step speed-cuda bench cuda
+        if has_cublaslt; then
+            step cublaslt with_cublaslt in_folder tests/cuda cuda.test -test.v -cuda.gpu -test.run Library
+            step speed-cublaslt with_cublaslt bench cuda
+        fi
         step speed-cpu bench cpu
         if has_torch; then step speed-pytorch pytorch; fi
     else

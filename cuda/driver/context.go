@@ -8,6 +8,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 )
 
@@ -56,6 +57,16 @@ func (x *Context) Close() error {
 	}
 	x.c = nil
 	return x.check(C.nm_cuda_release(x.calls(), C.int(x.device.Index)))
+}
+
+// Do calls f on a thread on which the context is current, for libraries that use the driver themselves.
+func (x *Context) Do(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := x.check(C.nm_cuda_bind(x.calls(), x.c)); err != nil {
+		return err
+	}
+	return f()
 }
 
 // Synchronize waits until all streams of the device's primary context are idle.

@@ -2,7 +2,8 @@
 //
 // The library is opened at run time (libcuda.so.1, which comes with NVIDIA's driver), so that the same binary runs where there is none: Open's
 // error then says what is missing. The environment variable NETMEND_LIBCUDA names another library, or is "off". No call of the runtime
-// API and no header of NVIDIA's is used; the prototypes stand in shim.h.
+// API and no header of NVIDIA's is used; the prototypes stand in shim.h. The build tag gorgonia puts gorgonia.org/cu in the library's place (gorgonia.go), and needs both
+// header and library.
 //
 // A build without cgo, or for another system than Linux, has Open, Driver.Devices and the errors alone; everything else needs
 // the build constraint linux && cgo.

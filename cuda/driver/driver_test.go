@@ -150,6 +150,10 @@ func TestOpenSaysWhy(t *testing.T) {
 	emulated(t)
 	path := emulator.Build(t, probe)
 	empty := filepath.Join("testdata", "probe.cu") // no library at all
+	another, why := driver.ErrOldDriver, "libm.so.6 has no function cuInit"
+	if driver.ViaCu {
+		another, why = driver.ErrNoLibrary, "libm.so.6 is not the library that this build"
+	}
 	for _, c := range []struct {
 		name, path, settings string
 		class                error
@@ -158,7 +162,7 @@ func TestOpenSaysWhy(t *testing.T) {
 		{"off", "off", "", driver.ErrNoLibrary, `NETMEND_LIBCUDA is "off"`},
 		{"missing", "/nonexistent/libcuda.so.1", "", driver.ErrNoLibrary, "/nonexistent/libcuda.so.1"},
 		{"no library", empty, "", driver.ErrNoLibrary, empty},
-		{"another library", "libm.so.6", "", driver.ErrOldDriver, "libm.so.6 has no function cuInit"},
+		{"another library", "libm.so.6", "", another, why},
 		{"no device", path, "devices=0", driver.ErrNoDevice, "CUDA_ERROR_NO_DEVICE"},
 		{"kernel module", path, "init=999", driver.ErrNoDevice, "cuInit: CUDA_ERROR_UNKNOWN (unknown error)"},
 		{"mismatch", path, "init=803", driver.ErrNoDevice, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"},

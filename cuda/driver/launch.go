@@ -25,14 +25,23 @@ type Batch struct {
 	offsets  []C.uint32_t
 	params   []byte
 	names    []string
+	calls    []call
 }
 
-// Len is the number of launches.
-func (b *Batch) Len() int { return len(b.launches) }
+// call is a place in a batch where a library queues its own work.
+type call struct {
+	launches int // before it
+	name     string
+	queue    func(*Stream) error
+}
+
+// Len is the number of launches and calls.
+func (b *Batch) Len() int { return len(b.launches) + len(b.calls) }
 
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	b.launches, b.offsets, b.params, b.names = b.launches[:0], b.offsets[:0], b.params[:0], b.names[:0]
+	b.calls = b.calls[:0]
 }
 
 // Add appends a launch: a grid of blocks, each with so many bytes of dynamic shared memory, and the kernel's parameters in order. A parameter is a Pointer,
@@ -88,17 +97,37 @@ func plain(t reflect.Type) bool {
 	return false
 }
 
-// Run queues all launches of the batch, in order. An error names the kernel that the driver refused; those before it are queued.
+// Call appends what a library queues: at its turn, queue is called to put that into the stream. The name is for errors.
+func (b *Batch) Call(name string, queue func(*Stream) error) {
+	b.calls = append(b.calls, call{len(b.launches), name, queue})
+}
+
+// Run queues all launches and calls of the batch, in order. An error names the kernel that the driver refused, or the call; what is before it is queued.
 func (s *Stream) Run(b *Batch) error {
-	if len(b.launches) == 0 {
+	from := 0
+	for _, c := range b.calls {
+		if err := s.run(b, from, c.launches); err != nil {
+			return err
+		}
+		if err := c.queue(s); err != nil {
+			return fmt.Errorf("cuda: %s: %w", c.name, err)
+		}
+		from = c.launches
+	}
+	return s.run(b, from, len(b.launches))
+}
+
+// run queues the launches [from, to).
+func (s *Stream) run(b *Batch, from, to int) error {
+	if from == to {
 		return nil
 	}
 	var failed C.size_t
-	err := s.check(C.nm_cuda_launch_all(s.context.calls(), s.context.c, s.s, &b.launches[0], C.size_t(len(b.launches)),
+	err := s.check(C.nm_cuda_launch_all(s.context.calls(), s.context.c, s.s, &b.launches[from], C.size_t(to-from),
 		unsafe.SliceData(b.offsets), unsafe.Pointer(unsafe.SliceData(b.params)), &failed))
 	if err != nil {
-		l := b.launches[failed]
-		return fmt.Errorf("cuda: kernel %q, grid %v, block %v, %d bytes of shared memory: %w", b.names[failed], l.grid, l.block, l.shared, err)
+		l := b.launches[from+int(failed)]
+		return fmt.Errorf("cuda: kernel %q, grid %v, block %v, %d bytes of shared memory: %w", b.names[from+int(failed)], l.grid, l.block, l.shared, err)
 	}
 	return nil
 }

@@ -12,9 +12,11 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"sync"
 	"unsafe"
 )
+
+// library is the name that NVIDIA's driver installs, which the loader finds.
+const library = "libcuda.so.1"
 
 // Driver is an open driver library. It is never unloaded.
 type Driver struct {
@@ -24,12 +26,6 @@ type Driver struct {
 	count   int
 }
 
-// libraries holds every library that was opened, by path: their function tables live as long as the process.
-var libraries = struct {
-	sync.Mutex
-	byPath map[string]*C.nm_calls
-}{byPath: map[string]*C.nm_calls{}}
-
 // Open opens the driver library and initialises it. The error is one of ErrNoLibrary, ErrNoDevice, ErrOldDriver, with its cause.
 func Open() (*Driver, error) {
 	path := os.Getenv("NETMEND_LIBCUDA")
@@ -37,7 +33,7 @@ func Open() (*Driver, error) {
 	case "off":
 		return nil, fmt.Errorf("cuda: %w: NETMEND_LIBCUDA is \"off\"", ErrNoLibrary)
 	case "":
-		path = "libcuda.so.1"
+		path = library
 	}
 	calls, err := load(path)
 	if err != nil {
@@ -57,20 +53,17 @@ func Open() (*Driver, error) {
 	return d, nil
 }
 
-// load opens the library at path, or gives what an earlier call opened.
-func load(path string) (*C.nm_calls, error) {
-	libraries.Lock()
-	defer libraries.Unlock()
-	if calls := libraries.byPath[path]; calls != nil {
-		return calls, nil
-	}
+// read fills a table from the library at path, "" being the program itself.
+func read(path string) (*C.nm_calls, error) {
 	calls := (*C.nm_calls)(C.calloc(1, C.sizeof_nm_calls))
-	name := C.CString(path)
-	defer C.free(unsafe.Pointer(name))
+	var name *C.char
+	if path != "" {
+		name = C.CString(path)
+		defer C.free(unsafe.Pointer(name))
+	}
 	reason := make([]byte, 512)
 	switch C.nm_cuda_open(name, calls, (*C.char)(unsafe.Pointer(&reason[0])), C.size_t(len(reason))) {
 	case 0:
-		libraries.byPath[path] = calls
 		return calls, nil
 	case 1:
 		C.free(unsafe.Pointer(calls))

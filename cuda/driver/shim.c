@@ -115,6 +115,11 @@ nm_result nm_cuda_release(const nm_calls *c, int index) {
     return done;
 }
 
+nm_result nm_cuda_bind(const nm_calls *c, CUcontext x) {
+    BIND();
+    return done;
+}
+
 nm_result nm_cuda_synchronize(const nm_calls *c, CUcontext x) {
     BIND();
     TRY(cuCtxSynchronize);

@@ -79,7 +79,7 @@ typedef struct {
 #undef X
 } nm_calls;
 
-// nm_cuda_open loads the library at path and fills calls. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
+// nm_cuda_open loads the library at path and fills calls; NULL: the program with the libraries that it is linked with. 0: done; 1: it cannot be loaded; 2: a function is missing. reason says more.
 int nm_cuda_open(const char *path, nm_calls *calls, char *reason, size_t length);
 
 // nm_cuda_error gives the driver's name and words for a result; they live as long as the library.
@@ -117,6 +117,7 @@ enum { NM_MAX_PARAMS = 64 };
 nm_result nm_cuda_device_info(const nm_calls *c, int index, nm_info *info);
 nm_result nm_cuda_retain(const nm_calls *c, int index, CUcontext *context);
 nm_result nm_cuda_release(const nm_calls *c, int index);
+nm_result nm_cuda_bind(const nm_calls *c, CUcontext x);  // nothing but that
 nm_result nm_cuda_synchronize(const nm_calls *c, CUcontext x);
 nm_result nm_cuda_memory(const nm_calls *c, CUcontext x, size_t *free_bytes, size_t *total);
 nm_result nm_cuda_alloc(const nm_calls *c, CUcontext x, size_t bytes, CUdeviceptr *pointer);

@@ -39,6 +39,9 @@ func (s *Stream) Close() error {
 
 func (s *Stream) check(r C.nm_result) error { return s.context.check(r) }
 
+// Handle is the stream as libraries of NVIDIA's take it, a CUstream.
+func (s *Stream) Handle() unsafe.Pointer { return unsafe.Pointer(s.s) }
+
 // Context is the context of the stream.
 func (s *Stream) Context() *Context { return s.context }
 

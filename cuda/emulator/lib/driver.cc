@@ -80,7 +80,7 @@ static bool configure(const char *text) {
 
 API int cuDriverGetVersion(int *version) {
     LOCK();
-    if (!initialized && !configure(getenv("NETMEND_EMULATOR"))) return INVALID_VALUE;
+    if (!configure(getenv("NETMEND_EMULATOR"))) return INVALID_VALUE;
     *version = (int)settings.version;
     return SUCCESS;
 }
