@@ -71,22 +71,27 @@ func (c *compiler) unaryGrad() {
 }
 
 // operands brings the inputs of an op with broadcasting into one layout: that of any input which has as many axes as the output and is
-// there in channels-last order only.
+// there in channels-last order only. inPlace are those whose elements lie where the output's do.
 func (c *compiler) operands(out []int) (in []*buffer, inPlace []*buffer, stride [][]int, last bool) {
 	for _, id := range c.op.In {
 		last = last || c.isLast(id) && len(c.shape(id)) == len(out)
 	}
+	to := strides(out, last)
 	for _, id := range c.op.In {
 		s := c.shape(id)
 		mine := last && len(s) == len(out)
 		b := c.in(id, mine)
 		in = append(in, b)
 		stride = append(stride, stretch(s, strides(s, mine), out))
-		if engine.Len(s) == engine.Len(out) {
+		same := true
+		for a, d := range out {
+			same = same && (d == 1 || stride[len(stride)-1][a] == to[a])
+		}
+		if same {
 			inPlace = append(inPlace, b)
 		}
 	}
-	return in, inPlace, append(stride, strides(out, last)), last
+	return in, inPlace, append(stride, to), last
 }
 
 func (c *compiler) binary() {
