@@ -62,8 +62,12 @@ func (c *compiler) unary() {
 
 func (c *compiler) unaryGrad() {
 	op := c.op
-	last := c.isLast(op.In[0]) || c.isLast(op.In[1])
-	dy, r := c.in(op.In[0], last), c.in(op.In[1], last)
+	from := op.In[1]
+	if op.Fn == engine.Affine || op.Fn == engine.Neg { // straight lines: the slope does not depend on where; what is not read need not be kept
+		from = op.In[0]
+	}
+	last := c.isLast(op.In[0]) || c.isLast(from)
+	dy, r := c.in(op.In[0], last), c.in(from, last)
 	dx := c.out(op.Out[0], last)
 	c.addElementwise(1, list(dy, r), list(dx), list(dy, r), func() {
 		C.nm_unary_grad(c.plan, unaryCode[op.Fn], C.double(op.Alpha), C.double(op.Beta), floats(dy), floats(r), floats(dx), size(dx))
