@@ -396,6 +396,18 @@ func (g *guided) bar() float64 {
 	return bar
 }
 
+// paired is the bar with the search's seed alone, which a score with that seed is held to when the question is whether it is worse: seeds differ by more
+// than edits do, and one that is lucky or not is so for both.
+func (g *guided) paired() float64 {
+	switch {
+	case g.incumbent != nil && len(g.incumbent.scores) > 0:
+		return g.incumbent.scores[0]
+	case g.incumbent == nil && len(g.faulty) > 0:
+		return g.faulty[0]
+	}
+	return g.bar()
+}
+
 func mean(v []float64) float64 {
 	sum := 0.0
 	for _, x := range v {
@@ -434,7 +446,7 @@ func (g *guided) fresh() (*arm, string) {
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.bar(), a.half.score) || !g.worth(a, shares):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.paired(), a.half.score) || !g.worth(a, shares):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:
