@@ -414,6 +414,9 @@ func (g *guided) paired() float64 {
 	return g.bar()
 }
 
+// worse says whether a score with the search's seed is clearly worse than the bar with that seed.
+func (g *guided) worse(score float64) bool { return g.clearly(g.shown(g.paired()), g.shown(score)) }
+
 func mean(v []float64) float64 {
 	sum := 0.0
 	for _, x := range v {
@@ -452,7 +455,7 @@ func (g *guided) fresh() (*arm, string) {
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.paired(), a.half.score) || !g.worth(a, shares):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.worse(a.half.score) || !g.worth(a, shares):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:

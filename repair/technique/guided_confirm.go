@@ -124,7 +124,7 @@ func (g *guided) overlooked(than float64) *arm {
 		case a.patch.String() == g.rules:
 			rules = a
 		case a.weight < certain || top != nil && a.weight < top.weight:
-		case top == nil || a.weight > top.weight || a.over || !top.over && g.setup.metric().Better(a.score, top.score):
+		case top == nil || a.weight > top.weight || a.over || !top.over && g.setup.metric().Better(g.shown(a.score), g.shown(top.score)):
 			top = a
 		}
 	}

@@ -206,22 +206,23 @@ func headless(p repair.Patch) repair.Patch {
 	return slices.DeleteFunc(slices.Clone(p), func(e repair.Edit) bool { return rivals[e.Operator] == "head" })
 }
 
-// best is the arm with the best score of those that can go on and that ok accepts; the more suspected of two equals. Shares of right answers that a
-// constant answer has too are equal: which class it is that a network has collapsed to is luck.
+// shown is what a score shows. Shares of right answers that a constant answer has too are equal: which class it is that a network has collapsed to is luck.
+func (g *guided) shown(score float64) float64 {
+	if m := g.setup.metric(); m.Maximize() && m.Better(g.floor, score) {
+		return g.floor
+	}
+	return score
+}
+
+// best is the arm that has shown most of those that can go on and that ok accepts; the more suspected of two equals.
 func (g *guided) best(ok func(*arm) bool) *arm {
 	var top *arm
 	m := g.setup.metric()
-	shown := func(a *arm) float64 {
-		if m.Maximize() && m.Better(g.floor, a.score) {
-			return g.floor
-		}
-		return a.score
-	}
 	for _, a := range g.arms {
 		if a.over || a.pending || !ok(a) || !g.affordable(a) || g.twin(a) {
 			continue
 		}
-		if v := shown(a); top == nil || m.Better(v, shown(top)) || v == shown(top) && a.weight > top.weight {
+		if v := g.shown(a.score); top == nil || m.Better(v, g.shown(top.score)) || v == g.shown(top.score) && a.weight > top.weight {
 			top = a
 		}
 	}
