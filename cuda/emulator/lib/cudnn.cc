@@ -80,16 +80,19 @@ bool fits(const Tensor *x, const Filter *w, const Conv *v, const Tensor *y, int 
     return true;
 }
 
-// needs is the workspace of an algorithm in bytes, or -1 where it is none that runs here.
+// needs is the workspace of an algorithm in bytes, or -1 where the convolution has none.
 int64_t needs(const Shape &s, int algo) {
     if (s.ci == 1 && s.co == 1) return -1;
     switch (s.kind) {
-    case FORWARD: return algo == FWD_IMPLICIT_GEMM ? 0 : algo == FWD_IMPLICIT_PRECOMP_GEMM ? 256 * s.co : algo == FWD_GEMM ? int64_t(1) << 33 : -1;
-    case BACKWARD_DATA: return algo == BWD_1 ? 256 * s.ci : -1;
-    case BACKWARD_FILTER: return algo == BWD_1 ? 64 * s.co : -1;
+    case FORWARD: return algo == FWD_IMPLICIT_PRECOMP_GEMM ? 256 * s.co : algo == FWD_GEMM ? int64_t(1) << 33 : 0;
+    case BACKWARD_DATA: return algo == BWD_1 ? 256 * s.ci : 0;
+    case BACKWARD_FILTER: return algo == BWD_1 ? 64 * s.co : 0;
     }
     return -1;
 }
+
+// runs says that an algorithm is not one of those that must not be taken.
+bool runs(int kind, int algo) { return kind == FORWARD ? algo == FWD_IMPLICIT_GEMM || algo == FWD_IMPLICIT_PRECOMP_GEMM : algo == BWD_1; }
 
 // Perf is cudnnConvolutionFwdAlgoPerf_t.
 struct Perf {
@@ -106,7 +109,7 @@ int heuristic(const Tensor *x, const Filter *w, const Conv *v, const Tensor *y, 
     std::vector<Perf> list;
     auto name = [&](int algo, int determinism, int math) {
         int64_t bytes = needs(s, algo);
-        list.push_back({algo, bytes < 0 && s.ci == 1 && s.co == 1 ? NOT_SUPPORTED : OK, 1, (size_t)std::max<int64_t>(bytes, 0), determinism, math, {}});
+        list.push_back({algo, bytes < 0 ? NOT_SUPPORTED : OK, 1, (size_t)std::max<int64_t>(bytes, 0), determinism, math, {}});
     };
     if (kind == FORWARD) {
         list.push_back({FWD_FFT, NOT_SUPPORTED, -1, 0, DETERMINISTIC, v->math, {}});
@@ -141,7 +144,7 @@ int run(Handle *h, const void *alpha, const Tensor *x_of, const float *x, const 
     Shape s;
     if (*(const float *)alpha != 1 || *(const float *)beta != 0 || !fits(x_of, w_of, v, y_of, kind, &s)) return BAD_PARAM;
     int64_t n = needs(s, algo);
-    if (n < 0) return NOT_SUPPORTED;
+    if (n < 0 || !runs(kind, algo)) return NOT_SUPPORTED;
     if ((int64_t)bytes < n || (n > 0 && space == nullptr) || h->stream == nullptr) return BAD_PARAM;
     for (const void *p : {(const void *)x, (const void *)w, (const void *)y, (const void *)space})
         if ((uintptr_t)p % 16 != 0) return BAD_PARAM;
