@@ -71,16 +71,17 @@ func TestCuDNNConvolutions(t *testing.T) {
 		{name: "end pads of no effect", x: []int{2, 3, 8, 8}, w: []int{4, 3, 3, 3}, win: window(2, 2, 1, 1, 0, 1)},
 		{name: "end pads", x: []int{2, 3, 8, 8}, w: []int{4, 3, 3, 3}, win: window(2, 2, 1, 0, 1, 1), ours: true},
 		{name: "depthwise", x: []int{2, 4, 6, 6}, w: []int{4, 1, 3, 3}, win: window(2, 1, 1, 1, 1, 4), ours: true},
-		{name: "one channel to one", x: []int{2, 1, 6, 6}, w: []int{1, 1, 3, 3}, win: window(2, 1, 1, 1, 1, 1), ours: !*gpu},
+		{name: "one channel to one", x: []int{2, 1, 6, 6}, w: []int{1, 1, 3, 3}, win: window(2, 1, 1, 1, 1, 1), ours: !*gpu}, // the emulator's cuDNN has no algorithm; NVIDIA's may have
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, load := convolution(c.x, c.w, c.win)
 			want, _ := outputs(t, reference.NewFloat64(), p, load)
 			got, kernels := outputs(t, dev, p, load)
+			t.Logf("the step is %v", kernels)
 			for _, call := range calls {
-				if slices.Contains(kernels, call) == c.ours {
-					t.Errorf("the step is %v", kernels)
-					break
+				// Beside the plainest, NVIDIA's library may have no algorithm.
+				if used := slices.Contains(kernels, call); used == c.ours && (!*gpu || used || c.name == "plane") {
+					t.Errorf("%s: %t", call, used)
 				}
 			}
 			for k := range want {
@@ -144,7 +145,7 @@ func TestCuDNNPrecision(t *testing.T) {
 		want, _ := outputs(t, reference.NewFloat64(), p, load)
 		got, kernels := outputs(t, dev, p, load)
 		for _, call := range calls {
-			if slices.Contains(kernels, call) != (precision == "tf32") {
+			if used := slices.Contains(kernels, call); used != (precision == "tf32") && (!*gpu || used) {
 				t.Errorf("%s: the step is %v", precision, kernels)
 			}
 		}
