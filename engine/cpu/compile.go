@@ -103,7 +103,7 @@ func (c *compiler) compile() (*executable, error) {
 					b.at = unsafe.Add(arena, b.Offset)
 				}
 			}
-			s.emit()
+			s.emitAll(c.plan)
 			if why := C.nm_failed(c.plan); why != nil {
 				if C.GoString(why) == "out of memory" {
 					return nil, fmt.Errorf("cpu: %s: %w", s.what, engine.ErrMemory)
@@ -223,11 +223,15 @@ func (c *compiler) lower(f *engine.Func) {
 	for _, i := range late {
 		c.lowerOp(i)
 	}
+	var outputs []*buffer
 	for _, id := range f.Outputs {
-		c.plain(id).Last = len(c.steps)
+		outputs = append(outputs, c.plain(id))
 	}
-	for _, id := range f.Outputs { // a conversion may have been added for a later output
-		c.plain(id).Last = len(c.steps)
+	if !c.dev.apart {
+		c.steps = fuse(c.steps, outputs)
+	}
+	for _, b := range outputs {
+		b.Last = len(c.steps)
 	}
 }
 
@@ -353,8 +357,16 @@ func (c *compiler) out(id engine.TensorID, last bool) *buffer {
 // scratch is memory for one step or a few.
 func (c *compiler) scratch(n int) *buffer { return &buffer{n: n, Span: engine.Span{Temporary: true}} }
 
-func (c *compiler) add(reads, writes, inPlace []*buffer, emit func()) {
+// add appends a step, which may still be told more of.
+func (c *compiler) add(reads, writes, inPlace []*buffer, emit func()) *step {
 	c.steps = append(c.steps, step{reads: reads, writes: writes, inPlace: inPlace, emit: emit, what: fmt.Sprintf("%s %q", c.op.Kind, c.op.Label)})
+	return &c.steps[len(c.steps)-1]
+}
+
+// addElementwise appends a step that does the same for every unit of elements: see step.elementwise.
+func (c *compiler) addElementwise(unit int, reads, writes, inPlace []*buffer, emit func()) {
+	s := c.add(reads, writes, inPlace, emit)
+	s.unit, s.elementwise = unit, true
 }
 
 // ends tells the plan what is fed and read, and remembers it.

@@ -121,12 +121,16 @@ struct Weights {
 	}
 };
 
-// add_calls makes the step that runs reorders, then one call per slice.
-void add_calls(nm_plan *p, std::vector<Call> reorders, std::vector<Call> calls) {
+// add_calls makes the step that runs reorders, then one call per slice of n samples whose results have size elements.
+void add_calls(nm_plan *p, std::vector<Call> reorders, std::vector<Call> calls, int64_t n, int64_t size) {
 	auto r = std::make_shared<std::vector<Call>>(std::move(reorders)), c = std::make_shared<std::vector<Call>>(std::move(calls));
-	step(p, [=](const Run &run) {
+	step(p, [=, along = p->take_along()](const Run &run) {
 		for (auto &f : *r) f();
-		run.pool->all(int(c->size()), [&](int part) { (*c)[size_t(part)](); });
+		const int parts = int(c->size());
+		run.pool->all(parts, [&](int q) {
+			(*c)[size_t(q)]();
+			along(run, n * q / parts * size, n * (q + 1) / parts * size);
+		});
 	});
 }
 
@@ -149,7 +153,7 @@ void nm_conv(nm_plan *p, const nm_window *win, const void *x, const float *w, co
 			if (bias != nullptr) args.emplace_back(DNNL_ARG_BIAS, memory(d.bias_desc(), cpu(), mutable_(bias)));
 			calls.emplace_back(p, dnnl::convolution_forward(d), d.scratchpad_desc(), args);
 		}
-		add_calls(p, std::move(weights.reorders), std::move(calls));
+		add_calls(p, std::move(weights.reorders), std::move(calls), win->n, g.y_size());
 	});
 }
 
@@ -167,7 +171,7 @@ void nm_conv_dx(nm_plan *p, const nm_window *win, const void *dy, const float *w
 					{DNNL_ARG_WEIGHTS, memory(d.weights_desc(), cpu(), weights.in(d.weights_desc()))},
 					{DNNL_ARG_DIFF_SRC, memory(d.diff_src_desc(), cpu(), dx + lo * g.x_size())}});
 		}
-		add_calls(p, std::move(weights.reorders), std::move(calls));
+		add_calls(p, std::move(weights.reorders), std::move(calls), win->n, g.x_size());
 	});
 }
 

@@ -3,7 +3,8 @@
 // Compile turns every function of a program into a flat list of steps over memory that was laid out once (plan.go, memory.go); the steps
 // live in C++ (plan.cc and one file per family), and one call from Go makes many passes over them, so that a step of a small network costs
 // no crossing of the border, no allocation and no lock. Tensors of images are kept channels-last between the operations that want it
-// (layout.go), and come back to row-major order only where an operation needs that.
+// (layout.go), and come back to row-major order only where an operation needs that. An elementwise operation is done along with the step that makes
+// its input, where nobody else reads that (fuse.go).
 //
 // Threads belong to an Executable. A step is cut into as many parts as there are threads, whatever the load of the machine, and sums are
 // added in a fixed order: the same device gives the same bits. oneDNN always runs single-threaded, on one part per thread. Where Executables that

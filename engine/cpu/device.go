@@ -22,6 +22,7 @@ type device struct {
 	threads int
 	limit   int64
 	half    bool // multiply bfloat16 numbers
+	apart   bool // every operation is a pass of its own, for tests
 }
 
 // maxThreads bounds Options.Threads: more are a mistake, not a machine.

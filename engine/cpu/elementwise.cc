@@ -29,17 +29,12 @@ static double update_cost(const nm_rule &r) {
 extern "C" {
 
 void nm_unary(nm_plan *p, int fn, double alpha, double beta, const float *x, float *y, int64_t n) {
-	auto f = nm::kernels().unary[fn];
-	step(p, [=, cost = unary_cost(fn)](const Run &r) {
-		nm::parallel(r, n, cost, 64, [&](int64_t lo, int64_t hi) { f(x + lo, y + lo, hi - lo, alpha, beta); });
-	});
+	elementwise(p, n, unary_cost(fn), 1, [=, f = nm::kernels().unary[fn]](const Run &, int64_t lo, int64_t hi) { f(x + lo, y + lo, hi - lo, alpha, beta); });
 }
 
 void nm_unary_grad(nm_plan *p, int fn, double alpha, double beta, const float *dy, const float *x, float *dx, int64_t n) {
-	auto f = nm::kernels().unary_grad[fn];
-	step(p, [=, cost = unary_cost(fn) + 0.2](const Run &r) {
-		nm::parallel(r, n, cost, 64, [&](int64_t lo, int64_t hi) { f(dy + lo, x + lo, dx + lo, hi - lo, alpha, beta); });
-	});
+	elementwise(p, n, unary_cost(fn) + 0.2, 1,
+		[=, f = nm::kernels().unary_grad[fn]](const Run &, int64_t lo, int64_t hi) { f(dy + lo, x + lo, dx + lo, hi - lo, alpha, beta); });
 }
 
 void nm_to_bf16(nm_plan *p, const float *x, void *y, int64_t n) {
@@ -49,18 +44,16 @@ void nm_to_bf16(nm_plan *p, const float *x, void *y, int64_t n) {
 }
 
 void nm_binary(nm_plan *p, int fn, const float *a, const float *b, float *y, const nm_walk *walk) {
-	auto f = nm::kernels().binary[fn];
-	step(p, [=, w = *walk, cost = fn == NM_POW ? 20.0 : 0.4](const Run &r) {
+	elementwise(p, nm::elements(*walk), fn == NM_POW ? 20 : 0.4, 1, [=, w = *walk, f = nm::kernels().binary[fn]](const Run &, int64_t lo, int64_t hi) {
 		const int64_t sa = w.stride[0][w.n - 1], sb = w.stride[1][w.n - 1];
-		nm::walk<3>(r, w, cost, [&](const int64_t *at, int64_t n) { f(a + at[0], sa, b + at[1], sb, y + at[2], n); });
+		nm::between<3>(w, lo, hi, [&](const int64_t *at, int64_t n) { f(a + at[0], sa, b + at[1], sb, y + at[2], n); });
 	});
 }
 
 void nm_where(nm_plan *p, const float *c, const float *a, const float *b, float *y, const nm_walk *walk) {
-	auto f = nm::kernels().where;
-	step(p, [=, w = *walk](const Run &r) {
+	elementwise(p, nm::elements(*walk), 0.5, 1, [=, w = *walk, f = nm::kernels().where](const Run &, int64_t lo, int64_t hi) {
 		const int last = w.n - 1;
-		nm::walk<4>(r, w, 0.5, [&](const int64_t *at, int64_t n) {
+		nm::between<4>(w, lo, hi, [&](const int64_t *at, int64_t n) {
 			f(c + at[0], w.stride[0][last], a + at[1], w.stride[1][last], b + at[2], w.stride[2][last], y + at[3], n);
 		});
 	});
@@ -94,9 +87,8 @@ void nm_dropout(nm_plan *p, double rate, uint32_t threshold, uint32_t stream, co
 	const float keep = float(1 - rate);
 	const auto &k = nm::kernels();
 	if (channels <= 1 || plane <= 1) {
-		step(p, [=, f = k.drop](const Run &r) {
-			nm::parallel(r, n, 1, 64, [&](int64_t lo, int64_t hi) { f(x + lo, y + lo, lo, hi - lo, r.seed, r.number, stream, threshold, keep); });
-		});
+		elementwise(p, n, 1, 1,
+			[=, f = k.drop](const Run &r, int64_t lo, int64_t hi) { f(x + lo, y + lo, lo, hi - lo, r.seed, r.number, stream, threshold, keep); });
 		return;
 	}
 	// Channels-last: the factors of a sample are drawn in row-major order, (channel, place), and read across.

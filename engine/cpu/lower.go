@@ -55,7 +55,7 @@ func (c *compiler) unary() {
 	last := c.isLast(op.In[0])
 	x := c.in(op.In[0], last)
 	y := c.out(op.Out[0], last)
-	c.add(list(x), list(y), list(x), func() {
+	c.addElementwise(1, list(x), list(y), list(x), func() {
 		C.nm_unary(c.plan, unaryCode[op.Fn], C.double(op.Alpha), C.double(op.Beta), floats(x), floats(y), size(y))
 	})
 }
@@ -65,28 +65,33 @@ func (c *compiler) unaryGrad() {
 	last := c.isLast(op.In[0]) || c.isLast(op.In[1])
 	dy, r := c.in(op.In[0], last), c.in(op.In[1], last)
 	dx := c.out(op.Out[0], last)
-	c.add(list(dy, r), list(dx), list(dy, r), func() {
+	c.addElementwise(1, list(dy, r), list(dx), list(dy, r), func() {
 		C.nm_unary_grad(c.plan, unaryCode[op.Fn], C.double(op.Alpha), C.double(op.Beta), floats(dy), floats(r), floats(dx), size(dx))
 	})
 }
 
 // operands brings the inputs of an op with broadcasting into one layout: that of any input which has as many axes as the output and is
-// there in channels-last order only.
+// there in channels-last order only. inPlace are those whose elements lie where the output's do.
 func (c *compiler) operands(out []int) (in []*buffer, inPlace []*buffer, stride [][]int, last bool) {
 	for _, id := range c.op.In {
 		last = last || c.isLast(id) && len(c.shape(id)) == len(out)
 	}
+	to := strides(out, last)
 	for _, id := range c.op.In {
 		s := c.shape(id)
 		mine := last && len(s) == len(out)
 		b := c.in(id, mine)
 		in = append(in, b)
 		stride = append(stride, stretch(s, strides(s, mine), out))
-		if engine.Len(s) == engine.Len(out) {
+		same := true
+		for a, d := range out {
+			same = same && (d == 1 || stride[len(stride)-1][a] == to[a])
+		}
+		if same {
 			inPlace = append(inPlace, b)
 		}
 	}
-	return in, inPlace, append(stride, strides(out, last)), last
+	return in, inPlace, append(stride, to), last
 }
 
 func (c *compiler) binary() {
@@ -94,7 +99,7 @@ func (c *compiler) binary() {
 	in, inPlace, stride, last := c.operands(shape)
 	y := c.out(op.Out[0], last)
 	w := newWalk(shape, order(len(shape), last), make([]int, 3), stride...)
-	c.add(in, list(y), inPlace, func() { C.nm_binary(c.plan, binaryCode[op.Fn], floats(in[0]), floats(in[1]), floats(y), w) })
+	c.addElementwise(1, in, list(y), inPlace, func() { C.nm_binary(c.plan, binaryCode[op.Fn], floats(in[0]), floats(in[1]), floats(y), w) })
 }
 
 func (c *compiler) where() {
@@ -102,18 +107,18 @@ func (c *compiler) where() {
 	in, inPlace, stride, last := c.operands(shape)
 	y := c.out(op.Out[0], last)
 	w := newWalk(shape, order(len(shape), last), make([]int, 4), stride...)
-	c.add(in, list(y), inPlace, func() { C.nm_where(c.plan, floats(in[0]), floats(in[1]), floats(in[2]), floats(y), w) })
+	c.addElementwise(1, in, list(y), inPlace, func() { C.nm_where(c.plan, floats(in[0]), floats(in[1]), floats(in[2]), floats(y), w) })
 }
 
 func (c *compiler) broadcast() {
 	op, shape := c.op, c.shape(c.op.Out[0])
 	in, _, stride, last := c.operands(shape)
 	y := c.out(op.Out[0], last)
-	c.strided(in[0], y, newWalk(shape, order(len(shape), last), make([]int, 2), stride[1], stride[0]))
+	c.strided(in[0], y, newWalk(shape, order(len(shape), last), make([]int, 2), stride[1], stride[0])).unit = 1
 }
 
-func (c *compiler) strided(x, y *buffer, w *C.nm_walk) {
-	c.add(list(x), list(y), nil, func() { C.nm_strided(c.plan, x.at, y.at, w) })
+func (c *compiler) strided(x, y *buffer, w *C.nm_walk) *step {
+	return c.add(list(x), list(y), nil, func() { C.nm_strided(c.plan, x.at, y.at, w) })
 }
 
 func (c *compiler) dropout() {
@@ -129,9 +134,12 @@ func (c *compiler) dropout() {
 		channels, places = shape[1], engine.Len(shape[2:])
 	}
 	threshold := C.uint32_t(engine.DropThreshold(op.Rate))
-	c.add(list(x), list(y), list(x), func() {
+	s := c.add(list(x), list(y), list(x), func() {
 		C.nm_dropout(c.plan, C.double(op.Rate), threshold, C.uint32_t(op.Stream), floats(x), floats(y), size(y), C.int64_t(channels), C.int64_t(places))
 	})
+	if places == 1 && op.Rate < 1 { // else it goes by whole samples, or is zero
+		s.unit, s.elementwise = 1, true
+	}
 }
 
 // wantedPlain says that all readers of a tensor will ask for row-major order.

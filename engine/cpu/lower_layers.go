@@ -50,7 +50,7 @@ func (c *compiler) matMul() {
 	c.add(reads, list(y), nil, func() {
 		C.nm_matmul(c.plan, flag(half), a.at, b.at, floats(bias), floats(y), C.int64_t(batch), &aAt[0], &bAt[0], C.int64_t(m), C.int64_t(n), C.int64_t(k),
 			flag(op.TransA), flag(op.TransB))
-	})
+	}).unit = n
 }
 
 // offsets lists where the matrices of a stack begin when it is broadcast to another; size is a matrix's number of elements.
@@ -129,8 +129,11 @@ func (c *compiler) conv() {
 		c.zero(y)
 		return
 	}
-	c.add(reads, list(y), nil, func() { C.nm_conv(c.plan, win, x.at, floats(w), floats(bias), floats(y)) })
+	c.add(reads, list(y), nil, func() { C.nm_conv(c.plan, win, x.at, floats(w), floats(bias), floats(y)) }).unit = sample(c.shape(op.Out[0]))
 }
+
+// sample is the number of elements of one sample.
+func sample(shape []int) int { return engine.Len(shape[1:]) }
 
 func (c *compiler) zero(y *buffer) {
 	c.add(nil, list(y), nil, func() { C.nm_fill(c.plan, y.at, size(y), 0) })
@@ -145,7 +148,7 @@ func (c *compiler) convDX() {
 		c.zero(dx)
 		return
 	}
-	c.add(list(dy, w), list(dx), nil, func() { C.nm_conv_dx(c.plan, win, dy.at, floats(w), floats(dx)) })
+	c.add(list(dy, w), list(dx), nil, func() { C.nm_conv_dx(c.plan, win, dy.at, floats(w), floats(dx)) }).unit = sample(op.Shape)
 }
 
 func (c *compiler) convDW() {
@@ -226,7 +229,7 @@ func (c *compiler) batchNorm() {
 	rows, n := channels(c.shape(op.In[0]))
 	c.add(list(x, scale, bias), list(y, mean, variance), nil, func() {
 		C.nm_batch_norm(c.plan, C.double(op.Epsilon), floats(x), floats(scale), floats(bias), floats(y), floats(mean), floats(variance), rows, n)
-	})
+	}).unit = int(n)
 }
 
 func (c *compiler) batchNormGrad() {
@@ -247,5 +250,5 @@ func (c *compiler) batchNormInfer() {
 	rows, n := channels(c.shape(op.In[0]))
 	c.add(list(x, scale, bias, mean, variance), list(y), list(x), func() {
 		C.nm_batch_norm_infer(c.plan, C.double(op.Epsilon), floats(x), floats(scale), floats(bias), floats(mean), floats(variance), floats(y), rows, n)
-	})
+	}).unit = int(n)
 }

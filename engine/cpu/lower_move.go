@@ -110,7 +110,16 @@ func (c *compiler) softmax() {
 	if op.Kind == engine.LogSoftmax {
 		log = 1
 	}
-	c.add(list(x), list(y), nil, func() { C.nm_softmax(c.plan, log, floats(x), floats(y), outer, length, inner) })
+	c.addLines(length, inner, list(x), list(y), list(x), func() { C.nm_softmax(c.plan, log, floats(x), floats(y), outer, length, inner) })
+}
+
+// addLines appends a step that does the same for every line along an axis: elementwise where the lines lie one after the other.
+func (c *compiler) addLines(length, inner C.int64_t, reads, writes, inPlace []*buffer, emit func()) {
+	if inner == 1 {
+		c.addElementwise(int(length), reads, writes, inPlace, emit)
+	} else {
+		c.add(reads, writes, inPlace, emit)
+	}
 }
 
 func (c *compiler) softmaxGrad() {
@@ -121,7 +130,7 @@ func (c *compiler) softmaxGrad() {
 	if op.Kind == engine.LogSoftmaxGrad {
 		log = 1
 	}
-	c.add(list(dy, y), list(dx), list(dy, y), func() { C.nm_softmax_grad(c.plan, log, floats(dy), floats(y), floats(dx), outer, length, inner) })
+	c.addLines(length, inner, list(dy, y), list(dx), list(dy, y), func() { C.nm_softmax_grad(c.plan, log, floats(dy), floats(y), floats(dx), outer, length, inner) })
 }
 
 // sameMemory gives the output of a Transpose the buffer of its input where the elements lie in memory as the output, row-major or

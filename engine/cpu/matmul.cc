@@ -48,7 +48,14 @@ void one(nm_plan *p, bool half, const void *a, const void *b, const float *bias,
 		if (bias) args.emplace_back(DNNL_ARG_BIAS, memory(bd, nm::cpu(), const_cast<float *>(bias) + j0));
 		calls->emplace_back(p, dnnl::matmul(d), d.scratchpad_desc(), args);
 	}
-	step(p, [=](const Run &r) { r.pool->all(parts, [&](int q) { (*calls)[size_t(q)](); }); });
+	const bool whole = m >= n || parts == 1; // a part is whole rows: they lie one after the other
+	step(p, [=, along = p->take_along()](const Run &r) {
+		r.pool->all(parts, [&](int q) {
+			(*calls)[size_t(q)]();
+			if (whole) along(r, parts == 1 ? 0 : units * q / parts * 16 * n, parts == 1 ? m * n : std::min(m, units * (q + 1) / parts * 16) * n);
+		});
+		if (!whole && !along.empty()) nm::parallel(r, m, along.cost * double(n), 1, [&](int64_t lo, int64_t hi) { along(r, lo * n, hi * n); });
+	});
 }
 
 } // namespace
@@ -75,9 +82,12 @@ void nm_matmul(nm_plan *p, int half, const void *pa, const void *pb, const float
 			if (bias != nullptr) kn.add_bias(bias, to, m, n, n);
 		};
 		const double cost = double(m) * double(n) * double(k) / 40; // at about 80 GFLOP/s a thread
-		step(p, [=](const Run &r) {
-			nm::parallel(r, batch, cost + 20, 1, [&](int64_t lo, int64_t hi) {
-				for (int64_t q = lo; q < hi; q++) product(q);
+		step(p, [=, along = p->take_along()](const Run &r) {
+			nm::parallel(r, batch, cost + 20 + along.cost * double(m * n), 1, [&](int64_t lo, int64_t hi) {
+				for (int64_t q = lo; q < hi; q++) {
+					product(q);
+					along(r, q * m * n, (q + 1) * m * n);
+				}
 			});
 		});
 	});

@@ -24,6 +24,13 @@ type step struct {
 	inPlace []*buffer
 	emit    func()
 	what    string
+	// unit says in which multiples of elements the first output may be made range by range, for what is done along with the step; 0: only as a
+	// whole. An elementwise step makes the elements of any range of such units from those of the inputs in inPlace alone and whatever it reads
+	// elsewhere; it may be done along with another.
+	unit        int
+	elementwise bool
+	along       []func()  // emit what is done along with this step
+	places      []*buffer // intermediate results of it, which lie where the first output does
 }
 
 const alignment = 64 // a cache line, and the widest vector

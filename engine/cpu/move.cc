@@ -42,9 +42,9 @@ void nm_copy(nm_plan *p, const void *x, void *y, int64_t n) {
 }
 
 void nm_strided(nm_plan *p, const void *x, void *y, const nm_walk *walk) {
-	step(p, [=, x = in(x), y = out(y), w = *walk](const Run &r) {
+	elementwise(p, nm::elements(*walk), 0.6, 1, [=, x = in(x), y = out(y), w = *walk](const Run &, int64_t lo, int64_t hi) {
 		const int64_t ty = w.stride[0][w.n - 1], tx = w.stride[1][w.n - 1];
-		nm::walk<2>(r, w, 0.6, [&](const int64_t *at, int64_t n) {
+		nm::between<2>(w, lo, hi, [&](const int64_t *at, int64_t n) {
 			Word *to = y + at[0];
 			const Word *from = x + at[1];
 			if (ty == 1 && tx == 1)

@@ -20,6 +20,17 @@ template <class F> static void sums(const Run &r, double *acc, int64_t pieces, i
 		for (int64_t i = 0; i < width; i++) acc[i] += acc[q * width + i];
 }
 
+// scale_shift is the pass y = (x-mean)·scale + shift, and what is done along with it.
+static void scale_shift(const Run &r, const nm::Kernels &kn, const nm::Along &along, const float *x, float *y, int64_t rows, int64_t channels,
+	const float *mean, const float *scale, const float *shift) {
+	nm::parallel(r, rows, (0.4 + along.cost) * double(channels), 1, [&](int64_t lo, int64_t hi) {
+		nm::blocks(lo * channels, hi * channels, channels, [&](int64_t a, int64_t b) {
+			kn.scale_shift(x + a, y + a, (b - a) / channels, channels, mean, scale, shift);
+			along(r, a, b);
+		});
+	});
+}
+
 extern "C" {
 
 // Two passes for the statistics: a difference of large sums would lose them.
@@ -29,7 +40,7 @@ void nm_batch_norm(nm_plan *p, double epsilon, const float *x, const float *scal
 	guard(p, [&] {
 		double *acc = p->scratch<double>(pieces * channels), *m = p->scratch<double>(channels);
 		float *k = p->scratch<float>(channels), *mf = p->scratch<float>(channels), *shift = p->scratch<float>(channels);
-		step(p, [=, &kn = nm::kernels()](const Run &r) {
+		step(p, [=, &kn = nm::kernels(), along = p->take_along()](const Run &r) {
 			sums(r, acc, pieces, rows, channels, channels,
 				[&](int64_t lo, int64_t hi, double *a) { kn.col_sum(x + lo * channels, hi - lo, channels, channels, a); });
 			for (int64_t c = 0; c < channels; c++) m[c] = acc[c] / double(rows), mf[c] = float(m[c]);
@@ -43,8 +54,7 @@ void nm_batch_norm(nm_plan *p, double epsilon, const float *x, const float *scal
 				mean[c] = mf[c];
 				var[c] = float(v);
 			}
-			nm::parallel(r, rows, 0.4 * double(channels), 1,
-				[&](int64_t lo, int64_t hi) { kn.scale_shift(x + lo * channels, y + lo * channels, hi - lo, channels, mf, k, shift); });
+			scale_shift(r, kn, along, x, y, rows, channels, mf, k, shift);
 		});
 	});
 }
@@ -78,10 +88,9 @@ void nm_batch_norm_infer(nm_plan *p, double epsilon, const float *x, const float
 	float *y, int64_t rows, int64_t channels) {
 	guard(p, [&] {
 		float *k = p->scratch<float>(channels);
-		step(p, [=, &kn = nm::kernels()](const Run &r) {
+		step(p, [=, &kn = nm::kernels(), along = p->take_along()](const Run &r) {
 			for (int64_t c = 0; c < channels; c++) k[c] = float(double(scale[c]) / std::sqrt(double(var[c]) + epsilon));
-			nm::parallel(r, rows, 0.4 * double(channels), 1,
-				[&](int64_t lo, int64_t hi) { kn.scale_shift(x + lo * channels, y + lo * channels, hi - lo, channels, mean, k, bias); });
+			scale_shift(r, kn, along, x, y, rows, channels, mean, k, bias);
 		});
 	});
 }

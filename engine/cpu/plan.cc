@@ -193,6 +193,8 @@ void nm_function(nm_plan *p, int64_t batch) {
 	p->functions.back().batch = batch;
 }
 
+void nm_along(nm_plan *p) { p->is_along = true; }
+
 const char *nm_failed(nm_plan *p) { return p->failed.empty() ? nullptr : p->failed.c_str(); }
 
 void nm_lasting(nm_plan *p) { p->functions.back().lasting = p->functions.back().steps.size(); }

@@ -77,6 +77,9 @@ size_t nm_allocated(nm_plan *);
 void nm_function(nm_plan *, int64_t batch);
 // nm_lasting says that the steps of the function so far write nothing that another pass over any function reads: a pass may be given up after each.
 void nm_lasting(nm_plan *);
+// nm_along says that the elementwise operation that is added next is no step of its own: it is done along with the step after it, on every range of
+// that step's result as soon as the range is there. Several are done in the order in which they were added.
+void nm_along(nm_plan *);
 // nm_failed is why a step could not be made, or NULL. The message lives as long as the plan.
 const char *nm_failed(nm_plan *);
 

@@ -6,11 +6,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <omp.h>
 #include <string>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace nm {
@@ -85,6 +89,33 @@ template <class F> void parallel(const Run &r, int64_t n, double cost, int64_t a
 	});
 }
 
+// Range is an elementwise operation on elements [lo, hi) of its result.
+using Range = std::function<void(const Run &, int64_t lo, int64_t hi)>;
+
+// along_block is the number of elements that all operations of a pass are done on before the next: a few operands of them stay in the first-level cache.
+constexpr int64_t along_block = 2048;
+
+// blocks calls f(lo, hi) on ranges of about along_block elements, in multiples of unit, that cover [lo, hi).
+template <class F> void blocks(int64_t lo, int64_t hi, int64_t unit, F &&f) {
+	const int64_t size = std::max<int64_t>(1, along_block / unit) * unit;
+	for (int64_t at = lo; at < hi; at += size) f(at, std::min(hi, at + size));
+}
+
+// Along is what is done along with a step: operations on ranges of its result. The ranges begin and end at multiples of unit.
+struct Along {
+	std::vector<Range> ranges;
+	double cost = 0; // per element, in nanoseconds
+	int64_t unit = 1;
+	bool empty() const { return ranges.empty(); }
+	// operator() does it on elements [lo, hi), which were just computed.
+	void operator()(const Run &r, int64_t lo, int64_t hi) const {
+		if (empty()) return;
+		blocks(lo, hi, unit, [&](int64_t a, int64_t b) {
+			for (auto &f : ranges) f(r, a, b);
+		});
+	}
+};
+
 struct Step {
 	virtual ~Step() = default;
 	virtual void run(const Run &) = 0;
@@ -113,20 +144,32 @@ template <int K, class F> void each(const nm_walk &w, int64_t lo, int64_t hi, F 
 	}
 }
 
-// walk is each over all passes on as many threads as they are worth; one long pass is cut.
-template <int K, class F> void walk(const Run &r, const nm_walk &w, double cost, F &&f) {
-	int64_t rows = 1, inner = w.dim[w.n - 1];
-	for (int i = 0; i < w.n - 1; i++) rows *= w.dim[i];
-	if (rows == 0 || inner == 0) return;
-	if (rows == 1) {
-		parallel(r, inner, cost, 64, [&](int64_t lo, int64_t hi) {
-			int64_t pos[K];
-			for (int k = 0; k < K; k++) pos[k] = w.start[k] + lo * w.stride[k][w.n - 1];
-			f(pos, hi - lo);
-		});
+// between calls f(pos, n) for the elements [lo, hi) of a walk with K operands, counted in the order of the walk.
+template <int K, class F> void between(const nm_walk &w, int64_t lo, int64_t hi, F &&f) {
+	const int64_t inner = w.dim[w.n - 1];
+	const auto some = [&](int64_t row, int64_t from, int64_t to) {
+		if (from < to)
+			each<K>(w, row, row + 1, [&](const int64_t *at, int64_t) {
+				int64_t pos[K];
+				for (int k = 0; k < K; k++) pos[k] = at[k] + from * w.stride[k][w.n - 1];
+				f(pos, to - from);
+			});
+	};
+	int64_t first = lo / inner;
+	const int64_t end = hi / inner;
+	if (first == end) {
+		some(first, lo % inner, hi % inner);
 		return;
 	}
-	parallel(r, rows, cost * double(inner), 1, [&](int64_t lo, int64_t hi) { each<K>(w, lo, hi, f); });
+	if (lo % inner != 0) some(first++, lo % inner, inner);
+	each<K>(w, first, end, f);
+	some(end, 0, hi % inner);
+}
+
+inline int64_t elements(const nm_walk &w) {
+	int64_t n = 1;
+	for (int i = 0; i < w.n; i++) n *= w.dim[i];
+	return n;
 }
 
 struct Kernels;
@@ -166,8 +209,13 @@ struct nm_plan {
 	std::vector<Block> blocks;
 	size_t allocated = 0;
 	std::string failed;
+	nm::Along along;       // what is done along with the next step
+	bool is_along = false; // the next operation belongs to it
 
+	// take_along is what is done along with the step that is being made; it has to do it.
+	nm::Along take_along() { return std::exchange(along, {}); }
 	void add(std::unique_ptr<nm::Step> s) {
+		if (!along.empty() || is_along) throw std::logic_error("nothing is done along with this step");
 		functions.back().steps.push_back(std::move(s));
 		for (auto &b : blocks) b.taken = b.permanent;
 	}
@@ -201,6 +249,27 @@ template <class F> void step(nm_plan *p, F f) {
 		void run(const nm::Run &r) override { f(r); }
 	};
 	guard(p, [&] { p->add(std::make_unique<Lambda>(std::move(f))); });
+}
+
+// elementwise adds the operation f(run, lo, hi) on n elements of so much cost each: as a step, or to what is done along with the next one. The
+// ranges begin and end at multiples of unit.
+template <class F> void elementwise(nm_plan *p, int64_t n, double cost, int64_t unit, F f) {
+	if (std::exchange(p->is_along, false)) {
+		guard(p, [&] { p->along.ranges.push_back(std::move(f)); });
+		p->along.cost += cost;
+		p->along.unit = std::lcm(p->along.unit, unit);
+		return;
+	}
+	step(p, [=, along = p->take_along()](const nm::Run &r) mutable {
+		const int64_t whole = std::lcm(along.unit, unit);
+		nm::parallel(r, n, cost + along.cost, whole == 1 ? 64 : whole, [&](int64_t lo, int64_t hi) {
+			if (along.empty()) return f(r, lo, hi);
+			nm::blocks(lo, hi, whole, [&](int64_t a, int64_t b) {
+				f(r, a, b);
+				for (auto &g : along.ranges) g(r, a, b);
+			});
+		});
+	});
 }
 
 template <class T> T *nm_plan::scratch(int64_t n) {

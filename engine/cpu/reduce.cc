@@ -20,6 +20,22 @@ static double fold(int fn, double a, double b) {
 	return a + b;
 }
 
+// lines adds a step that calls f(at) for every line along the middle axis of (outer, length, inner): it begins at element at. Where inner is 1 the lines
+// lie one after the other, and the step may be done along with another.
+template <class F> static void lines(nm_plan *p, double cost, int64_t outer, int64_t length, int64_t inner, F f) {
+	if (inner == 1) {
+		elementwise(p, outer * length, cost / double(length), length, [=](const Run &, int64_t lo, int64_t hi) {
+			for (int64_t at = lo; at < hi; at += length) f(at);
+		});
+		return;
+	}
+	step(p, [=](const Run &r) {
+		nm::parallel(r, outer * inner, cost, 1, [&](int64_t lo, int64_t hi) {
+			for (int64_t i = lo; i < hi; i++) f(i / inner * length * inner + i % inner);
+		});
+	});
+}
+
 extern "C" {
 
 void nm_reduce(nm_plan *p, int fn, const float *x, float *y, int64_t outer, int64_t length, int64_t inner) {
@@ -101,25 +117,13 @@ void nm_moments(nm_plan *p, const float *x, float *y, int64_t n) {
 }
 
 void nm_softmax(nm_plan *p, int log, const float *x, float *y, int64_t outer, int64_t length, int64_t inner) {
-	step(p, [=, f = nm::kernels().softmax](const Run &r) {
-		nm::parallel(r, outer * inner, 15 + 2 * double(length), 1, [&](int64_t lo, int64_t hi) {
-			for (int64_t i = lo; i < hi; i++) {
-				const int64_t at = i / inner * length * inner + i % inner;
-				f(x + at, y + at, length, inner, log);
-			}
-		});
-	});
+	lines(p, 15 + 2 * double(length), outer, length, inner,
+		[=, f = nm::kernels().softmax](int64_t at) { f(x + at, y + at, length, inner, log); });
 }
 
 void nm_softmax_grad(nm_plan *p, int log, const float *dy, const float *y, float *dx, int64_t outer, int64_t length, int64_t inner) {
-	step(p, [=, f = nm::kernels().softmax_grad](const Run &r) {
-		nm::parallel(r, outer * inner, 10 + 1.5 * double(length), 1, [&](int64_t lo, int64_t hi) {
-			for (int64_t i = lo; i < hi; i++) {
-				const int64_t at = i / inner * length * inner + i % inner;
-				f(dy + at, y + at, dx + at, length, inner, log);
-			}
-		});
-	});
+	lines(p, 10 + 1.5 * double(length), outer, length, inner,
+		[=, f = nm::kernels().softmax_grad](int64_t at) { f(dy + at, y + at, dx + at, length, inner, log); });
 }
 
 } // extern "C"

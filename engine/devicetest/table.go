@@ -88,6 +88,10 @@ func binaryCases() []testCase {
 	return append(cases, testCase{name: "binary/shared operand", build: func(g *graph) {
 		a := g.x(3, 4)
 		g.emit(g.b.Mul(a, g.b.Add(a, a)))
+	}}, testCase{name: "binary/layouts", build: func(g *graph) { // a device may have the image and the tensor without its batch axis in different orders
+		win := engine.Window{Kernel: ints{1, 1}, Strides: ints{1, 1}, Dilations: ints{1, 1}, PadBegin: ints{0, 0}, PadEnd: ints{0, 0}, Group: 1}
+		image := g.b.Conv(g.x(1, 3, 5, 4), g.x(6, 3, 1, 1), engine.None, win)
+		g.emit(g.b.Binary(engine.Sub, g.b.Unary(engine.Neg, g.x(6, 5, 4)), image))
 	}}, testCase{name: "where/same shapes", build: func(g *graph) {
 		c := g.b.Cast(g.ints(0, 2, 4, 5), engine.Float)
 		g.emit(g.b.Where(c, g.x(4, 5), g.x(4, 5)))
