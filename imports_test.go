@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"cuda":              {"engine"},
 	"cuda/driver":       {},
 	"cuda/cublaslt":     {"cuda/driver"},
+	"cuda/cudnn":        {"cuda/driver"},
 	"cuda/kernels":      {},
 	"cuda/emulator":     {"cuda/kernels"},
 	"data":              {},

@@ -131,32 +131,47 @@ func TestLibraryPrecision(t *testing.T) {
 
 // multiplication is a program of one product of random states, whose result is the output of its function.
 func multiplication(a, b []int, transA, transB, bias bool) (*engine.Program, map[engine.TensorID][]float32) {
+	return randomProgram(func(f *engine.Builder, state func(...int) engine.TensorID) []engine.TensorID {
+		v := engine.None
+		if bias {
+			n := b[len(b)-1]
+			if transB {
+				n = b[len(b)-2]
+			}
+			v = state(n)
+		}
+		return []engine.TensorID{f.MatMul(state(a...), state(b...), v, transA, transB)}
+	})
+}
+
+// randomProgram is a program of one function, whose outputs build makes from random states.
+func randomProgram(build func(f *engine.Builder, state func(...int) engine.TensorID) []engine.TensorID) (*engine.Program, map[engine.TensorID][]float32) {
 	r := rand.New(rand.NewPCG(3, 4))
 	p := engine.NewProgram(0)
 	f := p.NewFunc("f", 0)
 	load := make(map[engine.TensorID][]float32)
-	state := func(name string, shape []int) engine.TensorID {
-		id := p.NewState(name, shape)
+	for _, id := range build(f, func(shape ...int) engine.TensorID {
+		id := p.NewState(fmt.Sprint("s", len(load)), shape)
 		load[id] = make([]float32, engine.Len(shape))
 		for i := range load[id] {
 			load[id][i] = float32(r.NormFloat64())
 		}
 		return id
+	}) {
+		f.Output(id)
 	}
-	v := engine.None
-	if bias {
-		n := b[len(b)-1]
-		if transB {
-			n = b[len(b)-2]
-		}
-		v = state("bias", []int{n})
-	}
-	f.Output(f.MatMul(state("a", a), state("b", b), v, transA, transB))
 	return p, load
 }
 
 // multiplied is the output of a program's function, with the kernels of its step where the device is ours.
 func multiplied(t *testing.T, dev engine.Device, p *engine.Program, load map[engine.TensorID][]float32) (out []float64, kernels []string) {
+	t.Helper()
+	all, kernels := outputs(t, dev, p, load)
+	return all[0], kernels
+}
+
+// outputs are those of a program's function.
+func outputs(t *testing.T, dev engine.Device, p *engine.Program, load map[engine.TensorID][]float32) (out [][]float64, kernels []string) {
 	t.Helper()
 	e, err := dev.Compile(p)
 	if err != nil {
@@ -175,5 +190,5 @@ func multiplied(t *testing.T, dev engine.Device, p *engine.Program, load map[eng
 	if strings.HasPrefix(dev.Name(), "cuda") {
 		kernels = cuda.Launches(e, 0)
 	}
-	return res.Outputs[0], kernels
+	return res.Outputs, kernels
 }

@@ -17,6 +17,8 @@ type Options struct {
 	Precision   string // of the factors of matrix products and convolutions, one of Precisions; "" is float32
 	// CuBLASLt makes large matrix products NVIDIA's library's, which must be there then. The environment variable NETMEND_LIBCUBLASLT asks for it too (cuda/cublaslt).
 	CuBLASLt bool
+	// CuDNN makes large convolutions NVIDIA's library's likewise; NETMEND_LIBCUDNN asks for it too (cuda/cudnn). With bf16 it computes none.
+	CuDNN bool
 }
 
 // Precisions are the values of Options.Precision. tf32 rounds the factors to 10 bits of mantissa and bf16 to 7, for tensor cores; sums, and everything but

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"netmend/cuda/cublaslt"
+	"netmend/cuda/cudnn"
 	"netmend/cuda/driver"
 	"netmend/cuda/kernels"
 	"netmend/engine"
@@ -20,9 +21,11 @@ type device struct {
 	limit     int64
 	precision string // "": float32
 	name      string
-	library   *cublaslt.Handle // nil: all products are by our own kernels
 	closing   sync.Once
 	direct    bool // launch every step anew instead of replaying a graph, for tests
+
+	library      *cublaslt.Handle // nil: all products are by our own kernels
+	convolutions *cudnn.Handle    // nil: all convolutions are
 }
 
 // New makes the device. It fails where there is no GPU that can be used; the error says why. Devices on the same GPU share its memory, its kernels and the
@@ -67,10 +70,8 @@ func newDevice(lib *driver.Driver, o Options) (*device, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
-	if o.CuBLASLt || cublaslt.Asked() {
-		if err := d.openLibrary(); err != nil {
-			return nil, errors.Join(d.explain(err), d.Close())
-		}
+	if err := d.openLibraries(o.CuBLASLt || cublaslt.Asked(), o.CuDNN || cudnn.Asked()); err != nil {
+		return nil, errors.Join(d.explain(err), d.Close())
 	}
 	return d, nil
 }
@@ -88,18 +89,33 @@ func numbers(indices []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(indices), " ", ","), "[]")
 }
 
-// openLibrary opens cuBLASLt, whose version is part of the device's name: it decides on bits.
-func (d *device) openLibrary() error {
-	lib, err := cublaslt.Open()
-	if err != nil {
-		return err
+// openLibraries opens those of NVIDIA's libraries that are asked for. The versions of those that compute something are part of the device's name: they decide on bits.
+func (d *device) openLibraries(products, convolutions bool) error {
+	if products {
+		lib, err := cublaslt.Open()
+		if err != nil {
+			return err
+		}
+		if d.library, err = lib.Handle(d.context); err != nil {
+			return err
+		}
+		d.uses("cuBLASLt " + lib.Version())
 	}
-	if d.library, err = lib.Handle(d.context); err != nil {
-		return err
+	if convolutions {
+		lib, err := cudnn.Open()
+		if err != nil || d.precision == "bf16" { // which would want the images converted: they are float32 on this device
+			return err
+		}
+		if d.convolutions, err = lib.Handle(d.context); err != nil {
+			return err
+		}
+		d.uses("cuDNN " + lib.Version())
 	}
-	d.name = strings.TrimSuffix(d.name, ")") + ", cuBLASLt " + lib.Version() + ")"
 	return nil
 }
+
+// uses adds to what the device's name says in its parenthesis.
+func (d *device) uses(what string) { d.name = strings.TrimSuffix(d.name, ")") + ", " + what + ")" }
 
 func (d *device) Name() string { return d.name }
 
@@ -109,6 +125,9 @@ func (d *device) Close() error {
 	d.closing.Do(func() {
 		if d.library != nil {
 			errs = append(errs, d.library.Close())
+		}
+		if d.convolutions != nil {
+			errs = append(errs, d.convolutions.Close())
 		}
 		errs = append(errs, d.gpu.close())
 	})

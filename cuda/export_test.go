@@ -19,3 +19,10 @@ func LeastLibrary(n int) (restore func()) {
 	leastLibrary = n
 	return func() { leastLibrary = before }
 }
+
+// LeastConvolution sets how many multiply-adds cuDNN's convolutions have at least, until the function that it gives is called.
+func LeastConvolution(n int) (restore func()) {
+	before := leastConvolution
+	leastConvolution = n
+	return func() { leastConvolution = before }
+}

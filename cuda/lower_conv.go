@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 
+	"netmend/cuda/cudnn"
 	"netmend/cuda/driver"
 	"netmend/engine"
 )
@@ -22,6 +23,8 @@ func toExtent(v []int, missing int) extent {
 	}
 	return e
 }
+
+func (e extent) ints() [maxSpatial]int { return [...]int{int(e[0]), int(e[1]), int(e[2])} }
 
 func (e extent) volume() int { return int(e[0]) * int(e[1]) * int(e[2]) }
 
@@ -129,7 +132,10 @@ func (c *compiler) conv() {
 		c.depthwise("depthwise_fwd", v, c.blocks(v.y.n), int(v.w.co))
 		return
 	}
-	c.tiledConv("conv_fwd", v, v.cog, int(v.w.n)*v.out, v.cig*v.volume, v.out%4 == 0, true)
+	m, n, k := v.cog, int(v.w.n)*v.out, v.cig*v.volume
+	if !c.convByCuDNN(v, m, n, k) {
+		c.tiledConv("conv_fwd", v, m, n, k, v.out%4 == 0, true)
+	}
 }
 
 func (c *compiler) convDX() {
@@ -140,7 +146,10 @@ func (c *compiler) convDX() {
 		c.depthwise("depthwise_dx", v, c.blocks(v.y.n), int(v.w.ci))
 		return
 	}
-	c.tiledConv("conv_dx", v, v.cig, int(v.w.n)*v.in, v.cog*v.volume, v.in%4 == 0, true)
+	m, n, k := v.cig, int(v.w.n)*v.in, v.cog*v.volume
+	if !c.byCuDNN(cudnn.BackwardData, v.y, v.kernel, v.dy, v, m, n, k) {
+		c.tiledConv("conv_dx", v, m, n, k, v.in%4 == 0, true)
+	}
 }
 
 func (c *compiler) convDW() {
@@ -161,5 +170,8 @@ func (c *compiler) convDW() {
 		c.depthwise("depthwise_dw", v, grid, int(v.w.ci))
 		return
 	}
-	c.tiledConv("conv_dw", v, v.cog, columns, int(v.w.n)*v.out, false, false)
+	m, n, k := v.cog, columns, int(v.w.n)*v.out
+	if !c.convDWByCuDNN(v, m, n, k) {
+		c.tiledConv("conv_dw", v, m, n, k, false, false)
+	}
 }

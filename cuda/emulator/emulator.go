@@ -48,6 +48,7 @@ var kernelFlags = []string{"-fsanitize=bounds,alignment,integer-divide-by-zero",
 //	lost_code=700        with this CUresult,
 //	lost_device=-1       counting those of this device; -1: of all
 //	threads=0            OS threads that run blocks; 0: one per processor
+//	cudnn=90701          version of cuDNN, 8907 for example
 //	reverse=0            1: blocks and threads run from the last to the first, which finds missing barriers
 //
 // They are read again whenever a driver is opened; Set changes one at once. extra names more kernel files, relative to the test's directory.

@@ -48,6 +48,14 @@ type Value struct {
 	Rows    int            `json:"unseen_rows,omitempty"`
 	State   string         `json:"state"`
 	Cause   string         `json:"cause,omitempty"`
+	// Constant are the scores of the best constant answer, fitted on the training rows, where the hold-out score is not finite.
+	Constant *Constant `json:"constant,omitempty"`
+}
+
+// Constant is what one answer for all rows scores on search and hold-out rows.
+type Constant struct {
+	Search  repair.Number `json:"search"`
+	Holdout repair.Number `json:"holdout"`
 }
 
 // Trial is a trial of a search as tables and runs.jsonl have it.

@@ -214,3 +214,35 @@ func TestDivergedTrainingsOfAValue(t *testing.T) {
 		t.Errorf("published: %+v", v)
 	}
 }
+
+// Improvement on a faulty subject that diverges in every training counts from a constant answer's score: from infinity every number would be a repair.
+func TestImprovementOnADivergedSubject(t *testing.T) {
+	list, err := faults.Select("U1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inf := repair.Number(math.Inf(1))
+	c := Config{Entries: []Entry{{Fault: list[0]}}, Repeats: 1, Protocol: faults.StrictProtocol}
+	faulty, fixed := task{entry: 0, variant: faultyVariant}, task{entry: 0, variant: fixedVariant}
+	search := task{entry: 0, technique: "guided", budget: Budget{Published: "20x"}}
+	done := map[string]Line{
+		c.name(faulty): {Value: &Value{Search: inf, Holdout: inf, Constant: &Constant{Search: 0.4, Holdout: 0.5}}},
+		c.name(fixed):  {Value: &Value{Search: 0.1, Holdout: 0.1}},
+		c.name(search): {Search: &Search{Score: 0.2, Repaired: []repair.Number{0.2}, Trials: []Trial{{}, {Valid: true, Score: 0.12, Spent: 3}}}},
+	}
+	v := c.valueRow(0, done)
+	r, err := c.row(search, v, done, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(r.IR-0.75) > 1e-12 || !math.IsInf(v.Faulty.Mean, 1) { // (0.2 - 0.5) / (0.1 - 0.5)
+		t.Errorf("IR %v, faulty %v", r.IR, v.Faulty)
+	}
+	if r.Reached != 1 || r.FirstX != 3 { // (0.12 - 0.4) / (0.1 - 0.4) is 0.93
+		t.Errorf("first good trial: %d, %v", r.Reached, r.FirstX)
+	}
+	c.Protocol = faults.PublishedProtocol
+	if v := c.valueRow(0, done); !math.IsInf(v.Base, 1) {
+		t.Errorf("published: counts from %v", v.Base)
+	}
+}

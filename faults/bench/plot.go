@@ -163,7 +163,7 @@ func rateAt(trials []Trial, v ValueRow, cost float64) float64 {
 		if float64(t.Spent) > cost {
 			break
 		}
-		if q := ImprovementRate(v.FaultySearch, v.FixedSearch, float64(t.Score)); i > 0 && t.Valid && !math.IsNaN(q) {
+		if q := ImprovementRate(v.BaseSearch, v.FixedSearch, float64(t.Score)); i > 0 && t.Valid && !math.IsNaN(q) {
 			best = max(best, min(1, q))
 		}
 	}

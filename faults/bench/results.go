@@ -43,6 +43,9 @@ type ValueRow struct {
 	A12                       float64 // Vargha and Delaney's, fixed against faulty; NaN without runs
 	// Off are the differences to the published means in our standard deviations; NaN where ours is 0 or not known.
 	FaultyOff, FixedOff float64
+	// Base and BaseSearch are what improvement counts from: the means of the faulty subject or, under the strict protocol and where no score of it is
+	// finite, those of the best constant answer.
+	Base, BaseSearch float64
 
 	faulty, fixed []float64
 }
@@ -165,6 +168,11 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 	}
 	v.Faulty, v.Fixed = sampleOf(hold[0]), sampleOf(hold[1])
 	v.FaultySearch, v.FixedSearch = stats.Mean(search[0]), stats.Mean(search[1])
+	v.Base, v.BaseSearch = v.Faulty.Mean, v.FaultySearch
+	if x := done[c.name(task{entry: entry, variant: faultyVariant})].Value; x != nil && c.Protocol == faults.StrictProtocol && x.Constant != nil &&
+		!isFinite(v.Base) {
+		v.Base, v.BaseSearch = float64(x.Constant.Holdout), float64(x.Constant.Search)
+	}
 	v.Distance = stats.CohenD(hold[1], hold[0]) * float64(c.direction(f))
 	if v.Faulty.SD == 0 && v.Fixed.SD == 0 && v.Faulty.Mean != v.Fixed.Mean {
 		v.Distance = math.Copysign(math.Inf(1), v.Distance)
@@ -181,12 +189,14 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 // finiteOf leaves out the scores that are not finite; all of them where none is. A training that diverges is worse than any that does not: without
 // it the faulty subject looks better than it is, and neither a difference nor an improvement rate looks larger.
 func finiteOf(v []float64) []float64 {
-	rest := slices.DeleteFunc(slices.Clone(v), func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+	rest := slices.DeleteFunc(slices.Clone(v), func(x float64) bool { return !isFinite(x) })
 	if len(rest) == 0 {
 		return v
 	}
 	return rest
 }
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // published are the published means of a fault, NaN where there are none.
 func published(f faults.Fault) (faulty, healthy float64) {
@@ -246,8 +256,8 @@ func (c Config) row(t task, v ValueRow, done map[string]Line, adjusted map[strin
 		}
 	}
 	r.Patched = sampleOf(patched)
-	r.IR = ImprovementRate(v.Faulty.Mean, v.Fixed.Mean, r.Patched.Mean)
-	r.RoundedIR = RoundedRate(f.Metric, v.Faulty.Mean, v.Fixed.Mean, r.Patched.Mean)
+	r.IR = ImprovementRate(v.Base, v.Fixed.Mean, r.Patched.Mean)
+	r.RoundedIR = RoundedRate(f.Metric, v.Base, v.Fixed.Mean, r.Patched.Mean)
 	r.AJ, r.Edits, r.Complexity, r.Executed, r.Dead = stats.Mean(aj), stats.Mean(edits), stats.Mean(share), stats.Mean(executed), stats.Mean(deadShare)
 	r.ChoiceX, r.VerdictX, r.FirstX, r.Reached = stats.Mean(choice), stats.Mean(verdict), stats.Mean(first), len(first)
 	if x, ok := f.Published.Results[t.budget.times()][t.technique]; ok {
@@ -310,7 +320,7 @@ func executedTrials(trials []Trial) int {
 // fixed subject there.
 func firstGood(trials []Trial, v ValueRow) (float64, bool) {
 	for i, x := range trials {
-		if i > 0 && x.Valid && ImprovementRate(v.FaultySearch, v.FixedSearch, float64(x.Score)) >= goodRate {
+		if i > 0 && x.Valid && ImprovementRate(v.BaseSearch, v.FixedSearch, float64(x.Score)) >= goodRate {
 			return float64(x.Spent), true
 		}
 	}

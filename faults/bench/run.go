@@ -243,13 +243,35 @@ func (r *runner) subject(x *loaded, t task) (repair.Subject, error) {
 	return x.c.Faulty, nil
 }
 
-// value trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the training
-// is a result, the metric's worst value, but for what is study.NoResult.
+// value trains a subject once and scores it, and a constant answer where the training has no finite score.
 func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed uint64) (*Value, error) {
 	s, err := r.subject(x, t)
 	if err != nil {
 		return nil, err
 	}
+	v, err := trainedValue(ctx, w, x, s, seed)
+	if err == nil && !isFinite(float64(v.Holdout)) {
+		v.Constant = constant(s, x.c.Faulty.Data.Holdout)
+	}
+	return v, err
+}
+
+// constant is nil where no training of the subject could begin.
+func constant(s repair.Subject, holdout []int32) *Constant {
+	var c Constant
+	for to, rows := range map[*repair.Number][]int32{&c.Search: s.Data.Search, &c.Holdout: holdout} {
+		ev, err := train.Constant(s.Model, s.Recipe, s.Data, s.Data.Train, rows, 0)
+		if err != nil {
+			return nil
+		}
+		*to = repair.Number(ev.Score)
+	}
+	return &c
+}
+
+// trainedValue trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the
+// training is a result, the metric's worst value, but for what is study.NoResult.
+func trainedValue(ctx context.Context, w Worker, x *loaded, s repair.Subject, seed uint64) (*Value, error) {
 	s.Recipe = s.Recipe.Clone()
 	s.Recipe.Seed = seed
 	worst := repair.Number(s.Recipe.Metric.Worst())

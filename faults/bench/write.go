@@ -333,7 +333,11 @@ func (r Results) legend(w *strings.Builder) {
 		fmt.Fprintf(w, "The search is scored on a part of the training rows. The verdict alone looks at the test rows: %d paired trainings of the faulty and the patched subject with new seeds, from scratch; patched is the mean of the repeats' means, nothing is clipped, and an output that is not finite has the worst score. p: median over the repeats of the verdict's p-value after Holm's correction over the %d faults, the largest of its one-sided tests: over seeds (exact signed-rank) and over rows (jackknife), against the faulty subject and, where that is no better, against one answer for all rows; a repeat repairs where its own p is below 0.05, a row where most of its repeats do. A repeat without a patch leaves the faulty mean.\n", r.Pairs, len(r.Config.Entries))
 	}
 	w.WriteString(`
-- IR = (patched - faulty) / (fixed - faulty) of the means; rounded: of means rounded as published.
+- IR = (patched - faulty) / (fixed - faulty) of the means; rounded: of means rounded as published.`)
+	if r.Config.Protocol == faults.StrictProtocol {
+		w.WriteString(" Where no training of the faulty subject has a finite score, the score of the best constant answer stands for its mean.")
+	}
+	w.WriteString(`
 - A12: Vargha and Delaney's, patched against faulty; gain: bootstrap interval of the mean difference, positive is better.
 - AJ: share of the ground truth's kinds of hyper-parameters (act, batch_size, epochs, loss, lr, optimizer, ki, kr) that the patch changes too.
 - complexity: edits as a share of the keys that could be searched. Both, and AJ, over the repeats with a patch, clipped or not.

@@ -84,6 +84,7 @@ func TestStaticRules(t *testing.T) {
 		{"batch of one", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.BatchSize = 1 }), diagnose.BatchSmall, "batch_size"},
 		{"whole batch", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.BatchSize = 5000 }), diagnose.BatchLarge, "batch_size"},
 		{"no shuffling", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.Shuffle = false }), diagnose.NotShuffled, "shuffle"},
+		{"tight clipping", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.GradientClip.Value = 1e-5 }), diagnose.TightClip, "gradient_clip"},
 		{"uneven scaling", "pytorch_mlp", change(func(s *repair.Subject) {
 			s.Recipe.Preprocessing = []train.Preprocess{{Kind: "divide", By: 255, Part: "train"}}
 		}), diagnose.UnevenPreprocessing, "preprocessing"},

@@ -152,6 +152,14 @@ func (c *checker) recipe() {
 	if updates := float64(r.Epochs) * math.Ceil(float64(rows)/float64(max(1, r.BatchSize))); updates < EnoughUpdates {
 		c.add(FewUpdates, "", "updates", updates, EnoughUpdates)
 	}
+	for _, x := range []struct {
+		by        string
+		at, tight float64
+	}{{"value", r.GradientClip.Value, tightValue}, {"norm", r.GradientClip.Norm, tightNorm}, {"global norm", r.GradientClip.GlobalNorm, tightNorm}} {
+		if x.at > 0 && x.at < x.tight {
+			c.add(TightClip, "", x.by, x.at, x.tight)
+		}
+	}
 	if !r.Shuffle {
 		c.add(NotShuffled, "", "epochs in the order of the file", 1, 0)
 	}

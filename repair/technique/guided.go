@@ -49,6 +49,7 @@ type guided struct {
 	drawn     int                           // arms that were new when they were proposed
 	curve     []Point                       // of the faulty subject with the search's seed
 	again     bool                          // its second seed was told
+	rules     string                        // the patch that mends all broken rules
 }
 
 // arm is a patch and what is known of it.
@@ -135,7 +136,12 @@ func (g *guided) suspect(symptoms []diagnose.Symptom) {
 	if !g.has(Singles) {
 		return
 	}
-	for _, c := range g.singles() {
+	singles := g.singles()
+	if c, ok := g.lawful(symptoms, singles); ok && g.has(Together) {
+		g.rules = c.patch.String()
+		singles = append(singles, c)
+	}
+	for _, c := range singles {
 		g.add(c.patch, c.weight, c.why, nil)
 	}
 }
@@ -396,6 +402,21 @@ func (g *guided) bar() float64 {
 	return bar
 }
 
+// paired is the bar with the search's seed alone, which a score with that seed is held to when the question is whether it is worse: seeds differ by more
+// than edits do, and one that is lucky or not is so for both.
+func (g *guided) paired() float64 {
+	switch {
+	case g.incumbent != nil && len(g.incumbent.scores) > 0:
+		return g.incumbent.scores[0]
+	case g.incumbent == nil && len(g.faulty) > 0:
+		return g.faulty[0]
+	}
+	return g.bar()
+}
+
+// worse says whether a score with the search's seed is clearly worse than the bar with that seed.
+func (g *guided) worse(score float64) bool { return g.clearly(g.shown(g.paired()), g.shown(score)) }
+
 func mean(v []float64) float64 {
 	sum := 0.0
 	for _, x := range v {
@@ -434,7 +455,7 @@ func (g *guided) fresh() (*arm, string) {
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.clearly(g.bar(), a.half.score) || !g.worth(a, shares):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.worse(a.half.score) || !g.worth(a, shares):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:
@@ -469,9 +490,21 @@ func (g *guided) fresh() (*arm, string) {
 // uniform says whether the next arm that was not tried is drawn uniformly.
 func (g *guided) uniform() bool { return g.has(Uniform) && g.drawn%uniformEvery == uniformEvery-1 }
 
-// promise is an arm's weight, less where a number goes further in a direction that hurt.
+// alike are operators whose good values do the same: where three of them changed nothing, a fourth seldom will.
+var alike = map[string]bool{"kernel_initializer": true, "bias_initializer": true, "activation": true, "add_activation": true}
+
+// promise is an arm's weight, less where a number goes further in a direction that hurt, and where values that are alike were tried in vain.
 func (g *guided) promise(a *arm) float64 {
 	w := a.weight
+	if len(a.patch) == 1 && alike[a.patch[0].Operator] {
+		tried := 0
+		for _, b := range g.arms {
+			if b != a && b.rung > 0 && len(b.patch) == 1 && b.patch[0].Key() == a.patch[0].Key() && !g.clearly(b.score, g.bar()) {
+				tried++
+			}
+		}
+		w /= float64(1 + tried)
+	}
 	for _, e := range a.patch {
 		x, ok := g.setup.Space.Slot(e.Key())
 		if !ok {

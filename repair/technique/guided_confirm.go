@@ -111,24 +111,29 @@ func (g *guided) second() (Proposal, bool) {
 }
 
 // overlooked is the edit that evidence asks for most, where it asks for it more than for what is about to be trained: what is wrong for certain may show
-// late, and is trained to the end once, the best of equals. nil: it was, or nothing is certain, or it is asked for less than a weight.
+// late, and is trained to the end once, the best of equals; after it, what mends all broken rules. nil: it was, or nothing is certain, or it is asked for less
+// than a weight.
 func (g *guided) overlooked(than float64) *arm {
 	if !g.has(Diagnosis) || g.incumbent != nil {
 		return nil
 	}
-	var top *arm
+	var rules, top *arm
 	for _, a := range g.arms {
-		if a.batch != nil || a.half != nil || a.weight < certain || a.rung == 0 && !a.over || top != nil && a.weight < top.weight {
-			continue
-		}
-		if top == nil || a.weight > top.weight || a.over || !top.over && g.setup.metric().Better(a.score, top.score) {
+		switch {
+		case a.batch != nil || a.half != nil || a.rung == 0 && !a.over:
+		case a.patch.String() == g.rules:
+			rules = a
+		case a.weight < certain || top != nil && a.weight < top.weight:
+		case top == nil || a.weight > top.weight || a.over || !top.over && g.setup.metric().Better(g.shown(a.score), g.shown(top.score)):
 			top = a
 		}
 	}
-	if top == nil || top.over || top.pending || !top.valid || !g.affordable(top) || than >= top.weight {
-		return nil
+	for _, a := range []*arm{top, rules} {
+		if a != nil && !a.over && !a.pending && a.valid && g.affordable(a) && than < a.weight {
+			return a
+		}
 	}
-	return top
+	return nil
 }
 
 // tellConfirmation takes in the score of another seed. An arm is believed when all are better than the bar. Where the second seed disagrees and the

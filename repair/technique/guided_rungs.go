@@ -172,10 +172,20 @@ func (g *guided) promote(all []*arm, rung int) *arm {
 		return nil
 	}
 	slices.Sort(scores)
-	if stands := g.clearly(top.score, scores[len(scores)/2]); !stands && passed >= len(all)/(reduction*reduction) {
+	if stands := g.clearly(top.score, scores[len(scores)/2]); !stands && passed >= len(all)/(reduction*reduction) && !g.deeper(top, rung) {
 		return nil
 	}
 	return top
+}
+
+// deeper says whether evidence asks for the next rung of an arm rather than for anything new, each for what it costs, where scores say nothing: the arms
+// have not learned more than a constant answer yet.
+func (g *guided) deeper(a *arm, rung int) bool {
+	if m := g.setup.metric(); !m.Maximize() || math.IsNaN(g.floor) || m.Better(a.score, g.floor) {
+		return false
+	}
+	first, _ := g.fresh()
+	return first == nil || a.weight*g.first > g.promise(first)*(g.target(rung)-g.target(rung-1))
 }
 
 // twin says whether an arm mends the same thing as one that was trained further, and scored the same to the last row: it is the same training in other
@@ -196,7 +206,15 @@ func headless(p repair.Patch) repair.Patch {
 	return slices.DeleteFunc(slices.Clone(p), func(e repair.Edit) bool { return rivals[e.Operator] == "head" })
 }
 
-// best is the arm with the best score of those that can go on and that ok accepts; the more suspected of two equals.
+// shown is what a score shows. Shares of right answers that a constant answer has too are equal: which class it is that a network has collapsed to is luck.
+func (g *guided) shown(score float64) float64 {
+	if m := g.setup.metric(); m.Maximize() && m.Better(g.floor, score) {
+		return g.floor
+	}
+	return score
+}
+
+// best is the arm that has shown most of those that can go on and that ok accepts; the more suspected of two equals.
 func (g *guided) best(ok func(*arm) bool) *arm {
 	var top *arm
 	m := g.setup.metric()
@@ -204,7 +222,7 @@ func (g *guided) best(ok func(*arm) bool) *arm {
 		if a.over || a.pending || !ok(a) || !g.affordable(a) || g.twin(a) {
 			continue
 		}
-		if top == nil || m.Better(a.score, top.score) || a.score == top.score && a.weight > top.weight {
+		if v := g.shown(a.score); top == nil || m.Better(v, g.shown(top.score)) || v == g.shown(top.score) && a.weight > top.weight {
 			top = a
 		}
 	}

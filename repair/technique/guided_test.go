@@ -129,3 +129,68 @@ func TestMendSame(t *testing.T) {
 		}
 	}
 }
+
+// Shares of right answers that a constant answer has too are equal, so that suspicion decides; errors are not.
+func TestGuidedBestOfConstantAnswers(t *testing.T) {
+	suspected, lucky := &arm{valid: true, rung: 1, score: 0.475, weight: 10}, &arm{valid: true, rung: 1, score: 0.525, weight: 1}
+	learned := &arm{valid: true, rung: 1, score: 0.6, weight: 1}
+	for _, c := range []struct {
+		name   string
+		metric train.Metric
+		floor  float64
+		arms   []*arm
+		want   *arm
+	}{
+		{"no better than a constant answer", train.Accuracy, 0.525, []*arm{lucky, suspected}, suspected},
+		{"one has learned", train.Accuracy, 0.525, []*arm{suspected, learned, lucky}, learned},
+		{"a constant answer is worse", train.Accuracy, 0.3, []*arm{suspected, lucky}, lucky},
+		{"no constant answer is known", train.Accuracy, math.NaN(), []*arm{suspected, lucky}, lucky},
+		{"an error", train.Angle, 0.1, []*arm{lucky, suspected}, suspected},
+	} {
+		g := &guided{floor: c.floor, arms: c.arms}
+		g.setup.Subject.Recipe.Metric = c.metric
+		if got := g.best(func(*arm) bool { return true }); got != c.want {
+			t.Errorf("%s: score %v, weight %v", c.name, got.score, got.weight)
+		}
+	}
+}
+
+// Where scores say nothing, the next rung of what is suspected is preferred to what is suspected less, for what both cost.
+func TestGuidedDeeper(t *testing.T) {
+	fresh := &arm{patch: repair.NewPatch(repair.Edit{Operator: "optimizer", Target: "recipe", Value: repair.Word("sgd")}), weight: 4}
+	a := &arm{valid: true, rung: 1, score: 0.5}
+	for _, c := range []struct {
+		weight, floor float64
+		want          bool
+	}{
+		{13, 0.525, true}, {11, 0.525, false}, {13, 0.4, false}, {13, math.NaN(), false}, // the second rung costs three times the first
+	} {
+		g := &guided{floor: c.floor, first: 10, arms: []*arm{a, fresh}}
+		g.setup.Subject.Recipe = train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 4}
+		g.setup.Subject.Data = data.Splits{Train: make([]int32, 100), Search: make([]int32, 400)}
+		if a.weight = c.weight; g.deeper(a, 1) != c.want {
+			t.Errorf("weight %v, constant answer %v: %v", c.weight, c.floor, !c.want)
+		}
+	}
+}
+
+// Values that are alike count less the more of them were tried in vain.
+func TestGuidedPromiseOfAlikeValues(t *testing.T) {
+	edit := func(operator, value string) repair.Patch {
+		return repair.NewPatch(repair.Edit{Operator: operator, Target: "w", Value: repair.Word(value)})
+	}
+	for _, c := range []struct {
+		operator string
+		score    float64
+		want     float64
+	}{
+		{"kernel_initializer", 0.5, 2}, {"kernel_initializer", 0.9, 4}, {"loss", 0.5, 4},
+	} {
+		a := &arm{patch: edit(c.operator, "b"), weight: 4}
+		g := &guided{floor: math.NaN(), faulty: []float64{0.5}, arms: []*arm{a, {patch: edit(c.operator, "a"), rung: 1, score: c.score}}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: make([]int32, 400)}}
+		if got := g.promise(a); got != c.want {
+			t.Errorf("%s, %v tried: %v", c.operator, c.score, got)
+		}
+	}
+}

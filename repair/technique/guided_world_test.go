@@ -178,3 +178,32 @@ func TestGuidedTrainsCertainEditsToTheEnd(t *testing.T) {
 		t.Errorf("recommends %v", patch)
 	}
 }
+
+// Where two rules are broken, and mending one shows nothing, both are mended at once, and that is trained to the end.
+func TestGuidedMendsAllBrokenRules(t *testing.T) {
+	both := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
+		rate, _ := p.Get(repair.Key{Operator: "learning_rate", Target: "recipe"})
+		drop, ok := p.Get(repair.Key{Operator: "dropout", Target: "d1"})
+		if rate.Number >= 1e-4 && rate.Number <= 1e-2 && ok && drop.Number < 0.5 && epochs >= 4 {
+			return 0.8
+		}
+		return 0.3
+	})
+	symptoms := []diagnose.Symptom{
+		{Kind: diagnose.LearningRateLow, Measure: "learning rate", Value: 1e-6, Limit: 1e-4},
+		{Kind: diagnose.HighDropout, Node: "d1", Measure: "rate", Value: 0.5, Limit: 0.4},
+	}
+	found := func(n int) (whole, hit bool) {
+		trials, patch, _ := both.search(t, 8, 1, symptoms[:n]...)
+		for _, x := range trials {
+			whole = whole || len(x.Patch) == 2 && x.Epochs >= 4 && float64(x.Score.Value) == 0.8
+		}
+		return whole, len(patch) > 1
+	}
+	if whole, hit := found(2); !whole || !hit {
+		t.Errorf("two rules: trained to the end %v, recommended %v", whole, hit)
+	}
+	if whole, _ := found(1); whole {
+		t.Error("found with one rule: the test shows nothing")
+	}
+}

@@ -76,9 +76,9 @@ func (g *guided) budget() float64 {
 
 // worth says whether an arm that was not tried may bring as much as its first training costs. An edit of the faulty subject is right if the
 // incumbent is not, which is the less likely the more that has gained (a patch that mends half of the error is right rather than not); one on top
-// of it if it has not mended all, or there is a second fault.
+// of it if it has not mended all, or there is a second fault. Where scores are blurred nobody knows what was gained.
 func (g *guided) worth(a *arm, shares map[*arm]float64) bool {
-	if !g.repaired() {
+	if !g.repaired() || g.blurred() {
 		return true
 	}
 	gained := g.gained()
@@ -97,7 +97,8 @@ func (g *guided) repaired() bool {
 	return g.incumbent != nil && (math.IsNaN(g.floor) || g.clearly(mean(g.incumbent.scores), g.floor))
 }
 
-// finished says whether there is enough: nothing above the incumbent, or half as much was spent since it came as before and nothing is under way.
+// finished says whether there is enough: nothing above the incumbent, or half as much was spent since it came as before and nothing is under way. Where
+// scores are blurred the budget is what ends a search.
 func (g *guided) finished() bool {
 	if !g.repaired() {
 		return false
@@ -105,7 +106,7 @@ func (g *guided) finished() bool {
 	if bar := g.bar(); g.setup.metric().Maximize() && bar >= 1-1/float64(g.setup.rows()) { // the metrics that are maximised end at 1
 		return true
 	}
-	if g.spent-g.came <= max(g.came/2, patience*g.budget()) || len(g.waiting()) > 0 {
+	if g.blurred() || g.spent-g.came <= max(g.came/2, patience*g.budget()) || len(g.waiting()) > 0 {
 		return false
 	}
 	for _, a := range g.arms {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "rounding.h"
 
 #define API extern "C" __attribute__((visibility("default")))
 
@@ -61,22 +62,10 @@ struct Shape {
     int32_t op_a, op_b, compute;
 };
 
-// keep rounds to so many bits of mantissa, to the nearest, ties to even.
-float keep(float x, int bits) {
-    uint32_t u;
-    memcpy(&u, &x, 4);
-    if ((u >> 23 & 0xff) == 0xff) return x;
-    uint32_t drop = 23 - (uint32_t)bits, half = 1u << (drop - 1);
-    u += half - 1 + (u >> drop & 1);
-    u &= ~((1u << drop) - 1);
-    memcpy(&x, &u, 4);
-    return x;
-}
-
 double factor(float x, int compute) {
     switch (compute) {
-    case COMPUTE_32F_FAST_TF32: return keep(x, 10);
-    case COMPUTE_32F_FAST_16BF: return keep(x, 7);
+    case COMPUTE_32F_FAST_TF32: return nm::keep(x, 10);
+    case COMPUTE_32F_FAST_16BF: return nm::keep(x, 7);
     }
     return x;
 }

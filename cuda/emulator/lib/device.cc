@@ -15,7 +15,7 @@ long long *Settings::find(const char *name) {
         const char *name;
         long long *value;
     } all[] = {{"devices", &devices}, {"init", &init}, {"version", &version}, {"memory", &memory}, {"taken", &taken}, {"compute", &compute}, {"multiprocessors", &multiprocessors}, {"others", &others}, {"fail_alloc", &fail_alloc},
-               {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"lost_device", &lost_device}, {"threads", &threads}, {"reverse", &reverse}};
+               {"lost_launch", &lost_launch}, {"lost_code", &lost_code}, {"lost_device", &lost_device}, {"threads", &threads}, {"cudnn", &cudnn}, {"reverse", &reverse}};
     for (auto &s : all)
         if (strcmp(s.name, name) == 0) return s.value;
     return nullptr;

@@ -52,6 +52,7 @@ struct Settings {
     long long lost_code = ILLEGAL_ADDRESS;
     long long lost_device = -1;           // the device whose kernels lost_launch counts; -1: all
     long long threads = 0;                // OS threads that run blocks; 0: one per processor
+    long long cudnn = 90701;              // version of cuDNN
     long long reverse = 0;                // run blocks and threads from the last to the first
     long long *find(const char *name);
 };
