@@ -17,10 +17,11 @@ build() {
     out=${1:-$root/out/gpu-check}
     cd "$root"
     rm -rf "$out"
-    mkdir -p "$out/bin" "$out/lib" "$out/tests/cuda" "$out/tests/driver/testdata"
+    mkdir -p "$out/bin" "$out/lib" "$out/tests/cuda" "$out/tests/driver/testdata" "$out/tests/kernels"
     go build -trimpath -ldflags "-X main.version=$(git describe --tags --always --dirty 2>/dev/null)" -o "$out/bin/netmend" ./cmd/netmend
     go test -trimpath -c -o "$out/bin/cuda.test" ./cuda
     go test -trimpath -c -o "$out/bin/driver.test" ./cuda/driver
+    go test -trimpath -c -o "$out/bin/kernels.test" ./cuda/kernels
     cp cuda/driver/testdata/* "$out/tests/driver/testdata/"
     # Debian's libraries that the binary is linked with; glibc is the other machine's own.
     ldd "$out/bin/netmend" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libdl|libpthread|ld-linux)/ { print $3 }' | xargs -I{} cp -L {} "$out/lib/"
@@ -188,11 +189,13 @@ run() {
     trap interrupted INT TERM
     step devices netmend devices --measure
     cat logs/devices
+    export -f in_folder
+    step kernels in_folder tests/kernels kernels.test -test.v
     if grep -q '^cuda:0 ' logs/devices; then
         nvidia-smi >logs/nvidia-smi 2>&1 || true
         find_libraries
         export loader packages cublaslt cudnn
-        export -f in_folder twice alike batch sixteen repairs bench python pytorch with_packages with_cublaslt with_cudnn
+        export -f twice alike batch sixteen repairs bench python pytorch with_packages with_cublaslt with_cudnn
         step driver in_folder tests/driver driver.test -test.v -driver.gpu
         step device in_folder tests/cuda cuda.test -test.v -cuda.gpu -test.skip 'Library|CuDNN'
         step repeatability twice cuda
@@ -209,7 +212,7 @@ run() {
         step speed-cpu bench cpu
     else
         echo "gpu-check: there is no GPU here that can be used; what needs one is left out, and nothing of this says anything about a GPU"
-        export -f in_folder twice
+        export -f twice
         step driver in_folder tests/driver driver.test -test.v
         step device in_folder tests/cuda cuda.test -test.v -test.short -test.run 'TestDevice$'
         step repeatability twice cpu

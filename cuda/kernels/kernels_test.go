@@ -59,6 +59,18 @@ func TestImagesAreWhole(t *testing.T) {
 	}
 }
 
+// TestSpills: registers that lie in memory cost time, and appear when a kernel grows: these are known, in bytes per thread.
+func TestSpills(t *testing.T) {
+	known := map[string][3]int{"conv_dw_128": {208, 208, 0}, "recurrent_1": {0, 0, 12}, "recurrent_grad_1": {8, 0, 0}}
+	for name, k := range Compiled().Kernels {
+		for i, u := range []Usage{k.SM75, k.SM80, k.SM90} {
+			if u.Spills > known[name][i] {
+				t.Errorf("kernel %s spills %d bytes for %s, %d are known", name, u.Spills, []string{"7.5", "8.0", "9.0"}[i], known[name][i])
+			}
+		}
+	}
+}
+
 // TestManifestIsOfThePTX reads every kernel's parameters out of the PTX itself, and finds its name in the machine code.
 func TestManifestIsOfThePTX(t *testing.T) {
 	if testing.Short() {
