@@ -258,15 +258,15 @@ func (r *runner) value(ctx context.Context, w Worker, x *loaded, t task, seed ui
 
 // constant is nil where no training of the subject could begin.
 func constant(s repair.Subject, holdout []int32) *Constant {
-	var c Constant
-	for to, rows := range map[*repair.Number][]int32{&c.Search: s.Data.Search, &c.Holdout: holdout} {
-		ev, err := train.Constant(s.Model, s.Recipe, s.Data, s.Data.Train, rows, 0)
-		if err != nil {
-			return nil
-		}
-		*to = repair.Number(ev.Score)
+	search, err := train.Constant(s.Model, s.Recipe, s.Data, s.Data.Train, s.Data.Search, 0)
+	if err != nil {
+		return nil
 	}
-	return &c
+	there, err := train.Constant(s.Model, s.Recipe, s.Data, s.Data.Train, holdout, 0)
+	if err != nil {
+		return nil
+	}
+	return &Constant{Search: repair.Number(search.Score), Holdout: repair.Number(there.Score)}
 }
 
 // trainedValue trains a subject once and scores it on search and hold-out rows, and on those that nothing has seen. Whatever goes wrong with the

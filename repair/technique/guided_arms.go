@@ -46,12 +46,8 @@ func (g *guided) singles() []candidate {
 			continue
 		}
 		s := g.suspects[x.Key()]
-		for _, v := range g.grid(x) {
-			e := repair.Edit{Operator: x.Operator, Target: x.Target, Value: v.value}
-			weight := s.Weight * v.weight
-			if p, ok := s.Prefer[v.value]; ok {
-				weight *= p
-			}
+		for _, v := range g.weighed(x, s) {
+			e, weight := repair.Edit{Operator: x.Operator, Target: x.Target, Value: v.value}, v.weight
 			out = append(out, candidate{repair.NewPatch(e), weight, fmt.Sprintf("suspicion %.3g", weight)})
 			if _, ok := s.Prefer[v.value]; ok && s.Weight >= manySuspected && g.has(Together) {
 				kind := repair.Edit{Operator: e.Operator, Value: e.Value}
@@ -134,6 +130,18 @@ func (g *guided) compounds(singles []candidate) []candidate {
 type weighted struct {
 	value  repair.Value
 	weight float64
+}
+
+// weighed are the values of a slot that are tried alone, with the weights that a suspicion of the slot gives them.
+func (g *guided) weighed(x repair.Slot, s diagnose.Suspect) []weighted {
+	out := g.grid(x)
+	for i := range out {
+		out[i].weight *= s.Weight
+		if p, ok := s.Prefer[out[i].value]; ok {
+			out[i].weight *= p
+		}
+	}
+	return out
 }
 
 // grid are the values of a slot that are tried alone, without the current one.

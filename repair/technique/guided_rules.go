@@ -14,24 +14,19 @@ import (
 // no score of a single edit leads to the repair; what mends all of them does. One is the rule, though, and minimisation has to take apart what mends more: it
 // comes after the edits that are suspected most and, once, is trained to its end.
 
-// mending is the edit that a symptom alone asks for most; false: it makes none more likely, by far, than it was.
-func (g *guided) mending(s diagnose.Symptom) (repair.Edit, bool) {
+// mending is the edit that a symptom alone asks for most; false: it makes none more likely, by far, than it was before.
+func (g *guided) mending(s diagnose.Symptom, before map[repair.Key]diagnose.Suspect) (repair.Edit, bool) {
 	var top repair.Edit
 	most := 0.0
-	before := g.setup.suspicion().Suspicion(nil, g.slots())
-	suspects := g.setup.suspicion().Suspicion([]diagnose.Symptom{s}, g.slots())
+	suspects := g.suspicion([]diagnose.Symptom{s})
 	for _, x := range g.slots() {
 		suspect := suspects[x.Key()]
 		if suspect.Weight <= twice*before[x.Key()].Weight || !g.setup.Space.Active(x, nil) {
 			continue
 		}
-		for _, v := range g.grid(x) {
-			w := suspect.Weight * v.weight
-			if p, ok := suspect.Prefer[v.value]; ok {
-				w *= p
-			}
-			if w > most {
-				top, most = repair.Edit{Operator: x.Operator, Target: x.Target, Value: v.value}, w
+		for _, v := range g.weighed(x, suspect) {
+			if v.weight > most {
+				top, most = repair.Edit{Operator: x.Operator, Target: x.Target, Value: v.value}, v.weight
 			}
 		}
 	}
@@ -45,11 +40,12 @@ const mostRules = 4
 // edits have alone; false: fewer than two are broken.
 func (g *guided) lawful(symptoms []diagnose.Symptom, singles []candidate) (candidate, bool) {
 	var edits []candidate
+	before := g.suspicion(nil)
 	for _, s := range symptoms {
 		if s.Kind.Part() == diagnose.OfTraining || s.Kind.Level() == diagnose.Note {
 			continue
 		}
-		if e, ok := g.mending(s); ok {
+		if e, ok := g.mending(s, before); ok {
 			p := repair.NewPatch(e)
 			if i := slices.IndexFunc(singles, func(c candidate) bool { return c.patch.String() == p.String() }); i >= 0 {
 				edits = append(edits, singles[i])

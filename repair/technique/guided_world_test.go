@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"netmend/repair"
@@ -20,9 +21,15 @@ type world func(p repair.Patch, epochs float64, seed uint64) float64
 // The faulty subject shows the symptoms.
 func (w world) search(t *testing.T, budget float64, seed uint64, symptoms ...diagnose.Symptom) (trials []technique.Trial, patch repair.Patch, found bool) {
 	t.Helper()
+	return w.searchBy(t, "guided", budget, seed, symptoms...)
+}
+
+// searchBy is search by a technique: guided search, whole or without an idea.
+func (w world) searchBy(t *testing.T, name string, budget float64, seed uint64, symptoms ...diagnose.Symptom) (trials []technique.Trial, patch repair.Patch, found bool) {
+	t.Helper()
 	s := techniquetest.Setup()
 	s.Seed = seed
-	x, err := technique.New("guided", s)
+	x, err := technique.New(name, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,5 +212,13 @@ func TestGuidedMendsAllBrokenRules(t *testing.T) {
 	}
 	if whole, _ := found(1); whole {
 		t.Error("found with one rule: the test shows nothing")
+	}
+	for _, name := range []string{"guided-diagnosis", "guided-together"} {
+		trials, _, _ := both.searchBy(t, name, 8, 1, symptoms...)
+		for _, x := range trials {
+			if strings.Contains(x.Why, "rules") {
+				t.Errorf("%s: %s", name, x.Why)
+			}
+		}
 	}
 }
