@@ -9,10 +9,8 @@ package cublaslt
 import "C"
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"unsafe"
 
@@ -25,14 +23,11 @@ var ErrNoLibrary = errors.New("cuBLASLt is not installed")
 // ErrUnsupported: the library has no algorithm for a product.
 var ErrUnsupported = errors.New("cuBLASLt has no algorithm for this product")
 
-// names are those of the library's major versions that have the functions of shim.h, the newest first.
-var names = []string{"libcublasLt.so.13", "libcublasLt.so.12"}
+// library is found by the names of those of its major versions that have the functions of shim.h, the newest first.
+var library = driver.Optional{Package: "cublaslt", Variable: "NETMEND_LIBCUBLASLT", Files: []string{"libcublasLt.so.13", "libcublasLt.so.12"}, Missing: ErrNoLibrary}
 
-// Asked reports whether the environment asks for the library: NETMEND_LIBCUBLASLT is "on" or names one.
-func Asked() bool {
-	v := os.Getenv("NETMEND_LIBCUBLASLT")
-	return v != "" && v != "off"
-}
+// Asked reports whether the environment asks for the library.
+func Asked() bool { return library.Asked() }
 
 // Library is an open library. It is never unloaded.
 type Library struct {
@@ -41,24 +36,12 @@ type Library struct {
 }
 
 // Open opens the library. The error is ErrNoLibrary, with its cause.
-func Open() (*Library, error) {
-	tries := names
-	switch v := os.Getenv("NETMEND_LIBCUBLASLT"); v {
-	case "off":
-		return nil, fmt.Errorf("cublaslt: %w: NETMEND_LIBCUBLASLT is \"off\"", ErrNoLibrary)
-	case "", "on":
-	default:
-		tries = []string{v}
-	}
-	var errs []error
-	for _, path := range tries {
-		l, err := open(path)
-		if err == nil {
-			return l, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, fmt.Errorf("cublaslt: %w: %w", ErrNoLibrary, errors.Join(errs...))
+func Open() (l *Library, err error) {
+	err = library.Open(func(path string) (err error) {
+		l, err = open(path)
+		return err
+	})
+	return l, err
 }
 
 func open(path string) (*Library, error) {
@@ -71,11 +54,7 @@ func open(path string) (*Library, error) {
 		return &Library{calls, path}, nil
 	}
 	C.free(unsafe.Pointer(calls))
-	why, _, _ := bytes.Cut(reason, []byte{0})
-	if code == 1 {
-		return nil, errors.New(string(why))
-	}
-	return nil, fmt.Errorf("%s has no function %s", path, why)
+	return nil, driver.NotOpened(path, int(code), reason)
 }
 
 // Version is the library's, for example "12.6.4".

@@ -9,10 +9,8 @@ package cudnn
 import "C"
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"unsafe"
 
@@ -25,14 +23,11 @@ var ErrNoLibrary = errors.New("cuDNN is not installed")
 // ErrUnsupported: the library has no algorithm for a convolution that gives the same bits every time, adds up the products themselves and fits into the workspace.
 var ErrUnsupported = errors.New("cuDNN has no algorithm for this convolution")
 
-// names are those of the library's major versions that have the functions of shim.h, the newest first.
-var names = []string{"libcudnn.so.9", "libcudnn.so.8"}
+// library is found by the names of those of its major versions that have the functions of shim.h, the newest first.
+var library = driver.Optional{Package: "cudnn", Variable: "NETMEND_LIBCUDNN", Files: []string{"libcudnn.so.9", "libcudnn.so.8"}, Missing: ErrNoLibrary}
 
-// Asked reports whether the environment asks for the library: NETMEND_LIBCUDNN is "on" or names one.
-func Asked() bool {
-	v := os.Getenv("NETMEND_LIBCUDNN")
-	return v != "" && v != "off"
-}
+// Asked reports whether the environment asks for the library.
+func Asked() bool { return library.Asked() }
 
 // Library is an open library. It is never unloaded.
 type Library struct {
@@ -41,24 +36,12 @@ type Library struct {
 }
 
 // Open opens the library. The error is ErrNoLibrary, with its cause.
-func Open() (*Library, error) {
-	tries := names
-	switch v := os.Getenv("NETMEND_LIBCUDNN"); v {
-	case "off":
-		return nil, fmt.Errorf("cudnn: %w: NETMEND_LIBCUDNN is \"off\"", ErrNoLibrary)
-	case "", "on":
-	default:
-		tries = []string{v}
-	}
-	var errs []error
-	for _, path := range tries {
-		l, err := open(path)
-		if err == nil {
-			return l, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, fmt.Errorf("cudnn: %w: %w", ErrNoLibrary, errors.Join(errs...))
+func Open() (l *Library, err error) {
+	err = library.Open(func(path string) (err error) {
+		l, err = open(path)
+		return err
+	})
+	return l, err
 }
 
 func open(path string) (*Library, error) {
@@ -70,16 +53,14 @@ func open(path string) (*Library, error) {
 	if code == 0 {
 		l := &Library{calls, path}
 		if v := int(C.nm_dnn_version(calls)); v < 8000 || v >= 100000 {
-			return nil, fmt.Errorf("%s is cuDNN %s, netmend knows 8 and 9", path, l.Version())
+			err := fmt.Errorf("%s is cuDNN %s, netmend knows 8 and 9", path, l.Version())
+			C.free(unsafe.Pointer(calls))
+			return nil, err
 		}
 		return l, nil
 	}
 	C.free(unsafe.Pointer(calls))
-	why, _, _ := bytes.Cut(reason, []byte{0})
-	if code == 1 {
-		return nil, errors.New(string(why))
-	}
-	return nil, fmt.Errorf("%s has no function %s", path, why)
+	return nil, driver.NotOpened(path, int(code), reason)
 }
 
 // Version is the library's, for example "9.7.1" (90701) or "8.9.7" (8907).
