@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"netmend/data"
 	"netmend/repair"
 	"netmend/repair/diagnose"
 	"netmend/repair/operators"
@@ -84,6 +85,12 @@ func TestStaticRules(t *testing.T) {
 		{"batch of one", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.BatchSize = 1 }), diagnose.BatchSmall, "batch_size"},
 		{"whole batch", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.BatchSize = 5000 }), diagnose.BatchLarge, "batch_size"},
 		{"no shuffling", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.Shuffle = false }), diagnose.NotShuffled, "shuffle"},
+		{"class after class", "pytorch_mlp", change(func(s *repair.Subject) {
+			labels, _ := data.Labels(&s.Data.Targets[0])
+			s.Data.Train = slices.Clone(s.Data.Train)
+			slices.SortStableFunc(s.Data.Train, func(a, b int32) int { return int(labels[a] - labels[b]) })
+			s.Recipe.Shuffle = false
+		}), diagnose.ClassAfterClass, "shuffle"},
 		{"tight clipping", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.GradientClip.Value = 1e-5 }), diagnose.TightClip, "gradient_clip"},
 		{"uneven scaling", "pytorch_mlp", change(func(s *repair.Subject) {
 			s.Recipe.Preprocessing = []train.Preprocess{{Kind: "divide", By: 255, Part: "train"}}

@@ -71,6 +71,7 @@ var facts = map[Kind]fact{
 	BatchLarge:           {OfRecipe, Warning, "batch_size", "the batch size {v} is above {l}, which leaves few updates", ours},
 	FewUpdates:           {OfRecipe, Note, "epochs", "the training makes {v} updates; fewer than {l} are few", deepChecker},
 	NotShuffled:          {OfRecipe, Warning, "shuffle", "every epoch visits the rows in the order of the file", ours},
+	ClassAfterClass:      {OfRecipe, Error, "shuffle", "every epoch visits the rows class after class: the {m} is {v}, in a random order it is {l}", ours},
 	ShortPatience:        {OfRecipe, Warning, "early_stopping.patience", "early stopping waits {v} epochs; fewer than {l} are few", autoTrainer},
 	UnevenPreprocessing:  {OfRecipe, Warning, "preprocessing", "the preprocessing step {at} changes some rows only, or the labels of classes", ours},
 	HiddenLinear:         {OfGraph, Warning, "", "no function follows {at}: together with the next layer it is a single linear one", umlaut},

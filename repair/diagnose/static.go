@@ -35,6 +35,7 @@ const (
 	UnevenPreprocessing  Kind = "uneven_preprocessing" // a step for some rows only, or for the labels of classes
 	Frozen               Kind = "frozen"
 	NotShuffled          Kind = "not_shuffled"
+	ClassAfterClass      Kind = "class_after_class" // rows that are not shuffled come in order of their classes
 	ShortPatience        Kind = "short_patience"
 )
 

@@ -303,6 +303,33 @@ func (c *checker) labels() {
 	c.classShift(a.Name, trained, searched)
 }
 
+// order looks at the rows of a training that does not shuffle them: classes that follow each other in blocks are learned and forgotten one by one. In a
+// random order a row is followed by one of its own class with the probability that two rows are of one class.
+func (c *checker) order() {
+	if len(c.Data.Targets) > 0 && c.Recipe.Task == train.Classification {
+		if labels, ok := data.Labels(&c.Data.Targets[0]); ok {
+			count := map[int32]float64{}
+			same, n := 0.0, float64(len(c.Data.Train))
+			for i, row := range c.Data.Train {
+				count[labels[row]]++
+				if i > 0 && labels[row] == labels[c.Data.Train[i-1]] {
+					same++
+				}
+			}
+			chance := 0.0
+			for _, k := range count {
+				chance += k / n * (k / n)
+			}
+			share := same / max(1, n-1)
+			if share > (1+chance)/2 && share-chance > shiftErrors*math.Sqrt(chance*(1-chance)/n) {
+				c.add(ClassAfterClass, "", "share of the rows that are followed by one of their own class", share, chance)
+				return
+			}
+		}
+	}
+	c.add(NotShuffled, "", "epochs in the order of the file", 1, 0)
+}
+
 // targets looks at numbers: labels of classes that are none, and values that hardly differ.
 func (c *checker) targets(a *data.Array) {
 	size := a.RowSize()

@@ -161,7 +161,7 @@ func (c *checker) recipe() {
 		}
 	}
 	if !r.Shuffle {
-		c.add(NotShuffled, "", "epochs in the order of the file", 1, 0)
+		c.order()
 	}
 	if p := r.EarlyStopping.Patience; p > 0 && p < shortPatience {
 		c.add(ShortPatience, "", "patience", float64(p), shortPatience)

@@ -88,6 +88,7 @@ var table = map[Kind][]rule{
 	FeatureShift:         {{"preprocessing", every, 5, []string{"all_rows", "remove"}}},
 	Frozen:               {{"frozen", there, 10, nil}},
 	NotShuffled:          {{"shuffle", recipe, 5, nil}},
+	ClassAfterClass:      {{"shuffle", recipe, 40, nil}},
 	ShortPatience:        {{"early_stopping", recipe, 6, nil}},
 
 	NonFiniteOutput: {{"kernel_initializer", every, 5, goodKernels}, {"input_scaling", every, 5, []string{"standardize", "minmax"}}, {"activation", every, 2, goodHidden},
