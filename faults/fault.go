@@ -92,6 +92,9 @@ type Lite struct {
 	FixedEpochs int `json:"fixed_epochs"`
 	Batch       int `json:"batch"`
 	FixedBatch  int `json:"fixed_batch"`
+	// SearchShare is the share of the training rows that a search is scored on under the strict protocol; zero: strictShare. Where few rows are trained
+	// on, a fifth of them tells nothing.
+	SearchShare float64 `json:"search_share,omitempty"`
 	// Network and Data, where they are given, take the place of the fault's: the same layers narrower or for smaller samples, and such samples.
 	Network string `json:"network,omitempty"`
 	Data    string `json:"data,omitempty"`

@@ -33,7 +33,8 @@ const (
 	// PublishedProtocol: the search is scored on 80 % of the test rows, the result on the other 20 %. The parts are those of the published
 	// scripts, so the seed does not change them.
 	PublishedProtocol Protocol = "published"
-	// StrictProtocol: the search is scored on 20 % of the training rows, drawn by the seed and not trained on; the result on all test rows.
+	// StrictProtocol: the search is scored on 20 % of the training rows, or on the share that the fault's lite version says, drawn by the seed and not
+	// trained on; the result on all test rows.
 	StrictProtocol Protocol = "strict"
 )
 
@@ -44,10 +45,12 @@ type Problem struct {
 	Data      string       `json:"data"` // name of the data set
 	TrainRows int          `json:"train_rows,omitempty"`
 	TestRows  int          `json:"test_rows,omitempty"` // rows of the data set's parts that are used, see dataset.Open; zero: all
-	Metric    train.Metric `json:"metric"`
-	Keys      []repair.Key `json:"keys"`
-	MinEpochs int          `json:"min_epochs"`
-	Rows      Rows         `json:"rows"`
+	// SearchShare of the training rows is what a search is scored on under the strict protocol.
+	SearchShare float64      `json:"search_share"`
+	Metric      train.Metric `json:"metric"`
+	Keys        []repair.Key `json:"keys"`
+	MinEpochs   int          `json:"min_epochs"`
+	Rows        Rows         `json:"rows"`
 }
 
 // Problem gives the faulty subject without the truth.
@@ -56,8 +59,10 @@ func (f Fault) Problem(s Scale) (Problem, error) {
 	if err != nil {
 		return Problem{}, err
 	}
-	p := Problem{Model: subject.Model, Recipe: subject.Recipe, Data: f.Data, Metric: f.Metric, Keys: slices.Clone(f.Keys), MinEpochs: f.MinEpochs, Rows: f.Rows}
+	p := Problem{Model: subject.Model, Recipe: subject.Recipe, Data: f.Data, Metric: f.Metric, Keys: slices.Clone(f.Keys), MinEpochs: f.MinEpochs, Rows: f.Rows,
+		SearchShare: strictShare}
 	if s == LiteScale {
+		p.SearchShare = cmp.Or(f.Lite.SearchShare, strictShare)
 		p.TrainRows, p.TestRows, p.Data = f.Lite.Train, f.Lite.Test, cmp.Or(f.Lite.Data, f.Data)
 	}
 	return p, nil
@@ -129,7 +134,7 @@ func (p Problem) Subject(trainSet, testSet data.Set, proto Protocol, seed uint64
 	case PublishedProtocol:
 		s.Data, err = p.published(trainSet, testSet)
 	case StrictProtocol:
-		s.Data, err = data.Join(trainSet, testSet, data.Ratios{Train: 1 - strictShare, Search: strictShare}, seed, false)
+		s.Data, err = data.Join(trainSet, testSet, data.Ratios{Train: 1 - p.SearchShare, Search: p.SearchShare}, seed, false)
 	default:
 		err = fmt.Errorf("protocol %q is not known: published or strict", proto)
 	}
