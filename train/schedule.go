@@ -68,6 +68,19 @@ func (s Schedule) check() error {
 	return nil
 }
 
+// Rate is the learning rate of an epoch, counted from 0, of a training that begins with the rate base. That of a plateau depends on the losses: it is base.
+func (s Schedule) Rate(base float64, epoch int) float64 {
+	switch s.Name {
+	case "step":
+		return base * math.Pow(s.Gamma, float64(epoch/max(1, s.StepSize)))
+	case "exponential":
+		return base * math.Pow(s.Gamma, float64(epoch))
+	case "cosine": // Loshchilov and Hutter 2017, equation 5, without restarts
+		return s.EtaMin + (base-s.EtaMin)*(1+math.Cos(math.Pi*float64(epoch)/float64(s.TMax)))/2
+	}
+	return base
+}
+
 // scheduler is a schedule at work.
 type scheduler struct {
 	s             Schedule
@@ -87,15 +100,10 @@ func (c *scheduler) rate() float64 { return c.lr }
 // end tells the schedule that an epoch with a mean training loss is over.
 func (c *scheduler) end(loss float64) {
 	c.epoch++
-	switch c.s.Name {
-	case "step":
-		c.lr = c.base * math.Pow(c.s.Gamma, float64(c.epoch/c.s.StepSize))
-	case "exponential":
-		c.lr = c.base * math.Pow(c.s.Gamma, float64(c.epoch))
-	case "cosine": // Loshchilov and Hutter 2017, equation 5, without restarts
-		c.lr = c.s.EtaMin + (c.base-c.s.EtaMin)*(1+math.Cos(math.Pi*float64(c.epoch)/float64(c.s.TMax)))/2
-	case "plateau":
+	if c.s.Name == "plateau" {
 		c.plateau(loss)
+	} else {
+		c.lr = c.s.Rate(c.base, c.epoch)
 	}
 }
 

@@ -92,6 +92,7 @@ func TestStaticRules(t *testing.T) {
 			s.Recipe.Shuffle = false
 		}), diagnose.ClassAfterClass, "shuffle"},
 		{"tight clipping", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.GradientClip.Value = 1e-5 }), diagnose.TightClip, "gradient_clip"},
+		{"fast decay", "pytorch_mlp", change(func(s *repair.Subject) { s.Recipe.Schedule = train.Schedule{Name: "exponential", Gamma: 0.01} }), diagnose.FastDecay, "schedule"},
 		{"uneven scaling", "pytorch_mlp", change(func(s *repair.Subject) {
 			s.Recipe.Preprocessing = []train.Preprocess{{Kind: "divide", By: 255, Part: "train"}}
 		}), diagnose.UnevenPreprocessing, "preprocessing"},

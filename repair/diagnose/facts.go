@@ -81,6 +81,7 @@ var facts = map[Kind]fact{
 	StrongRegularizer:    {OfGraph, Warning, "regularizers.*", "the {m} regularizer of {at} is {v}; from {l} on it outweighs most losses", ours},
 	HighDropout:          {OfGraph, Warning, "dropout.*", "{at} drops a share of {v}; more than {l} is a lot", umlaut},
 	TightClip:            {OfRecipe, Warning, "gradient_clip", "gradients are clipped by {m} at {v}; below {l}, a hundredth of the usual, hardly anything moves", ours},
+	FastDecay:            {OfRecipe, Warning, "schedule", "the learning rate falls too fast: the {m} is {v}, less than {l}", ours},
 	Frozen:               {OfGraph, Note, "frozen", "{at} is not trained", ours},
 
 	UselessBias:          {OfGraph, Note, "", "the batch normalization behind {at} takes its bias out again", neuraLint},

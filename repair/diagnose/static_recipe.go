@@ -160,6 +160,10 @@ func (c *checker) recipe() {
 			c.add(TightClip, "", x.by, x.at, x.tight)
 		}
 	}
+	rate := r.Optimizer.LearningRate
+	if share := r.Schedule.Rate(rate, r.Epochs/2) / rate; share < fastDecay {
+		c.add(FastDecay, "", "rate in the middle of the training over that of its beginning", share, fastDecay)
+	}
 	if !r.Shuffle {
 		c.order()
 	}

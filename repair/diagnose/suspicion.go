@@ -78,6 +78,7 @@ var table = map[Kind][]rule{
 	StrongRegularizer:    {{"regularizer", there, 20, []string{"none", "l2=0.0001"}}},
 	HighDropout:          {{"dropout", there, 8, nil}},
 	TightClip:            {{"gradient_clip", recipe, 20, []string{"none", "global_norm=1"}}},
+	FastDecay:            {{"schedule", recipe, 20, []string{"none"}}},
 	InputScale:           {{"input_scaling", there, 8, []string{"standardize", "minmax"}}, {"learning_rate", recipe, 2, nil}, {"batch_normalization", every, 1, nil}},
 	DropoutBeforeNorm:    {{"dropout", there, 6, nil}},
 	DropoutBeforePooling: {{"dropout", there, 1, nil}},
