@@ -29,7 +29,8 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "technique", Value: "random", Usage: "`NAMES` of searchers, separated by commas: " + strings.Join(technique.Names(), ", ") + "; guided-IDEA is guided without one of " + ideaNames()},
 			&cli.StringFlag{Name: "budget", Value: "20x", Usage: "what a search may spend, several separated by commas: `20x` the faulty training's cost, 30t trials, " +
 				"or 20x-trials, as many as the published runs at 20x had"},
-			&cli.IntFlag{Name: "repeats", Value: 10, Usage: "searches per fault, technique and budget, and trainings of each faulty and fixed subject"},
+			&cli.IntFlag{Name: "repeats", Value: 10, Usage: "searches per fault, technique and budget"},
+			&cli.IntFlag{Name: "trainings", Usage: "trainings of each faulty and fixed subject, which improvement ratios are measured by (0: as many as repeats)"},
 			&cli.StringFlag{Name: "scale", Value: string(faults.LiteScale), Usage: "`SCALE`: paper or lite"},
 			&cli.StringFlag{Name: "protocol", Value: string(faults.StrictProtocol), Usage: "`PROTOCOL`: published or strict"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of everything"},
@@ -105,7 +106,7 @@ func runHealthy(c *cli.Context, cfg bench.Config, show *progress) error {
 
 // benchConfig reads the flags.
 func benchConfig(c *cli.Context) (bench.Config, error) {
-	cfg := bench.Config{Repeats: c.Int("repeats"), Scale: faults.Scale(c.String("scale")), Protocol: faults.Protocol(c.String("protocol")),
+	cfg := bench.Config{Repeats: c.Int("repeats"), Trainings: c.Int("trainings"), Scale: faults.Scale(c.String("scale")), Protocol: faults.Protocol(c.String("protocol")),
 		Seed: c.Uint64("seed"), ValuesOnly: c.Bool("values"), Healthy: c.Bool("healthy"), Out: c.String("out"), Resume: c.Bool("resume"), Jobs: c.Int("jobs"),
 		Processor: processTime}
 	if c.NArg() > 0 {
@@ -141,6 +142,13 @@ func benchConfig(c *cli.Context) (bench.Config, error) {
 	threads := c.Int("threads")
 	if cfg.Repeats < 1 || cfg.Jobs < 0 || threads < 1 {
 		return cfg, usage("--repeats and --threads must be at least 1, and --jobs not negative")
+	}
+	switch {
+	case cfg.Trainings == 0:
+	case cfg.Trainings < cfg.Repeats:
+		return cfg, usage("--trainings %d: at least as many as --repeats %d, each of which is compared with one", cfg.Trainings, cfg.Repeats)
+	case cfg.Protocol == faults.PublishedProtocol || cfg.Healthy:
+		return cfg, usage("--trainings needs --protocol strict, and does not go with --healthy")
 	}
 	if cfg.Jobs == 0 {
 		cfg.Jobs = max(1, runtime.NumCPU()/threads)

@@ -8,6 +8,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -49,7 +50,8 @@ type Config struct {
 	Entries    []Entry
 	Techniques []string
 	Budgets    []Budget
-	Repeats    int // searches per fault, technique and budget; also trainings of each faulty and fixed subject
+	Repeats    int // searches per fault, technique and budget
+	Trainings  int // of each faulty and fixed subject, which improvement ratios are measured by; 0: Repeats
 	Scale      faults.Scale
 	Protocol   faults.Protocol
 	Seed       uint64
@@ -140,6 +142,10 @@ func (c Config) check() error {
 		return errors.New("bench: no techniques or budgets")
 	case c.Repeats < 1 || c.Repeats > 1000:
 		return fmt.Errorf("bench: %d repeats: must be from 1 to 1000", c.Repeats)
+	case c.Trainings != 0 && (c.Trainings < c.Repeats || c.Trainings > 1000):
+		return fmt.Errorf("bench: %d trainings of each faulty and fixed subject: must be from %d, the repeats, each of which is compared with one, to 1000", c.Trainings, c.Repeats)
+	case c.Trainings != 0 && (c.Protocol != faults.StrictProtocol || c.Healthy):
+		return errors.New("bench: the number of trainings of faulty and fixed subjects is the repeats' under the published protocol, and there are none beside healthy subjects")
 	case c.Jobs < 1:
 		return fmt.Errorf("bench: %d jobs: at least 1", c.Jobs)
 	case c.Protocol != faults.PublishedProtocol && c.Protocol != faults.StrictProtocol:
@@ -149,6 +155,9 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+// trainings is how often the faulty and the fixed subject are trained.
+func (c Config) trainings() int { return cmp.Or(c.Trainings, c.Repeats) }
 
 // Significance is the level of all tests.
 const Significance = 0.05
@@ -189,7 +198,7 @@ func (c Config) tasks() []task {
 				out = append(out, task{entry: e, variant: startVariant, pair: i})
 			}
 		} else {
-			for i := range c.Repeats {
+			for i := range c.trainings() {
 				out = append(out, task{entry: e, variant: faultyVariant, repeat: i}, task{entry: e, variant: fixedVariant, repeat: i})
 			}
 		}

@@ -29,6 +29,7 @@ type header struct {
 	Techniques []string `json:"techniques,omitempty"`
 	Budgets    []string `json:"budgets,omitempty"`
 	Repeats    int      `json:"repeats"`
+	Trainings  int      `json:"trainings,omitempty"`
 	Scale      string   `json:"scale"`
 	Protocol   string   `json:"protocol"`
 	Seed       uint64   `json:"seed"`

@@ -154,7 +154,7 @@ func (c Config) valueRow(entry int, done map[string]Line) ValueRow {
 	v := ValueRow{Fault: f}
 	var hold, search [2][]float64
 	for k, variant := range []string{faultyVariant, fixedVariant} {
-		for i := range c.Repeats {
+		for i := range c.trainings() {
 			if x := done[c.name(task{entry: entry, variant: variant, repeat: i})].Value; x != nil {
 				hold[k], search[k] = append(hold[k], float64(x.Holdout)), append(search[k], float64(x.Search))
 			}
@@ -292,7 +292,7 @@ func (c Config) test(r *Row, v ValueRow, patched, adjusted []float64) error {
 	if r.A12, err = stats.A12(patched, v.faulty, d); err != nil {
 		return err
 	}
-	gain, err := stats.Differences(patched, v.faulty, d)
+	gain, err := stats.Differences(patched, v.faulty[:len(patched)], d)
 	if err != nil {
 		return err
 	}

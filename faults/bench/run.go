@@ -96,7 +96,7 @@ func (r *runner) runTasks(ctx context.Context, all []task, first Worker) error {
 }
 
 func (c Config) header(device string) header {
-	h := header{Kind: "header", Version: indexVersion, Repeats: c.Repeats, Scale: string(c.Scale), Protocol: string(c.Protocol), Seed: c.Seed, Device: device}
+	h := header{Kind: "header", Version: indexVersion, Repeats: c.Repeats, Trainings: c.Trainings, Scale: string(c.Scale), Protocol: string(c.Protocol), Seed: c.Seed, Device: device}
 	for _, e := range c.Entries {
 		h.Faults = append(h.Faults, e.Fault.ID)
 	}

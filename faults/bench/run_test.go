@@ -256,12 +256,18 @@ func TestAutoTrainer(t *testing.T) {
 func TestStrict(t *testing.T) {
 	c := mustSmall(t, faults.StrictProtocol)
 	c.Techniques, c.Budgets[0].Times = []string{"guided"}, 20
+	c.Trainings = c.Repeats + 2
 	r, err := Run(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Pairs != 6 {
 		t.Errorf("%d pairs for two faults", r.Pairs)
+	}
+	for _, v := range r.Values {
+		if len(v.faulty) != c.Trainings || len(v.fixed) != c.Trainings {
+			t.Errorf("%s: %d and %d trainings of the faulty and the fixed subject, not %d", v.Fault.ID, len(v.faulty), len(v.fixed), c.Trainings)
+		}
 	}
 	for _, x := range r.Rows {
 		if repaired := 2*x.Repaired > x.Repeats; x.Significant != repaired {

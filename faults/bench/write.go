@@ -95,7 +95,7 @@ func (r Results) csv() ([]byte, error) {
 			"published_fixed", "faulty_difference_sd", "fixed_difference_sd"})
 		for _, v := range r.Values {
 			faulty, healthy := published(v.Fault)
-			_ = w.Write([]string{v.Fault.ID, v.Fault.StandIn, string(v.Fault.Metric), strconv.Itoa(r.Config.Repeats), f(v.Faulty.Mean), f(v.Faulty.SD),
+			_ = w.Write([]string{v.Fault.ID, v.Fault.StandIn, string(v.Fault.Metric), strconv.Itoa(r.Config.trainings()), f(v.Faulty.Mean), f(v.Faulty.SD),
 				f(v.Fixed.Mean), f(v.Fixed.SD), f(v.Distance), f(faulty), f(healthy), f(v.FaultyOff), f(v.FixedOff)})
 		}
 		w.Flush()
@@ -182,6 +182,9 @@ func (r Results) Markdown() string {
 	var w strings.Builder
 	c := r.Config
 	fmt.Fprintf(&w, "# Fault benchmark: %s protocol, %s scale\n\n%d repeats, seed %d, device %s.\n", c.Protocol, c.Scale, c.Repeats, c.Seed, r.Device)
+	if c.Trainings > 0 {
+		fmt.Fprintf(&w, "%d trainings of each faulty and fixed subject.\n", c.Trainings)
+	}
 	w.WriteString("\nFaults marked * are trained on data that stands in for the published set; see the list at the end. `published` columns are Table III of \"Repairing DNN Architecture: Are We There Yet?\".\n")
 	if c.Scale == faults.LiteScale {
 		r.liteTable(&w)
