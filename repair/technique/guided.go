@@ -100,6 +100,7 @@ const (
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
+	mute         = 100     // updates before which most networks show nothing, a tenth of what TheDeepChecker trains a single batch for
 	nearShare    = 0.25    // of the new arms that are built on the incumbent at least
 	hurtFactor   = 0.1     // of the weight of numbers beyond one that was worse than what it was tried on
 	fewRows      = 100     // to search on; with fewer the standard error of a share is above 0.05
@@ -163,6 +164,9 @@ func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
 	if g.known[name] {
 		for _, a := range g.arms {
 			if a.patch.String() == name {
+				if name == g.rules { // on top of one of its edits it is what it was
+					weight, why = max(a.weight, weight), a.why
+				}
 				if a.weight, a.why = weight, why; a.rung == 0 && !a.over && !a.pending && a.from == None {
 					a.batch = on
 				}
@@ -310,7 +314,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if !g.whole(a.patch, rung) {
 		return
 	}
-	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.base(), score) && !a.patch[0].Value.IsText {
+	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !a.patch[0].Value.IsText {
 		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
@@ -352,8 +356,8 @@ func (g *guided) worthwhile(a *arm, score float64) bool {
 	if !a.doubled || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
 		return true
 	}
-	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
-		return score-than >= longerShare*(1-than)
+	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1; far from it, twice the lead on a constant answer is enough
+		return score-than >= longerShare*(1-than) || score-than >= than-g.floor
 	}
 	return than-score >= longerShare*math.Abs(than)
 }
@@ -525,7 +529,7 @@ func (g *guided) promise(a *arm) float64 {
 // subject, which the budget left no second training for. What is better than a constant answer comes before what is not, which is given all the
 // same: the verdict will say why it is no repair.
 func (g *guided) Recommend() (repair.Patch, bool) {
-	if g.repaired() {
+	if g.tells(1) {
 		return g.incumbent.patch, true
 	}
 	if a := g.leading(g.floor); a != nil {

@@ -271,12 +271,17 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *
 }
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
-// worse than the bar. What has shown nothing yet may cost probeShare of the budget; on top of a believed patch it ends there.
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while so few updates are made that no network shows
+// anything; on top of a believed patch it ends there.
 func (g *guided) lengthen(a *arm) {
 	if !a.growing && !(a.doubled && a.confirm) || g.worse(a.score) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
 	}
-	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probeShare*g.budget()) {
+	probe := probeShare
+	if 2*a.epochs*g.perEpoch(a.patch) < mute {
+		probe *= 2
+	}
+	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probe*g.budget()+1e-9) {
 		return
 	}
 	if a.next = g.longer(a.patch, a.trial, g.suspects[epochsKey].Weight, a.batch); a.next != nil {

@@ -194,3 +194,65 @@ func TestGuidedPromiseOfAlikeValues(t *testing.T) {
 		}
 	}
 }
+
+// A number is known to hurt where the score it gives is worse than one that a constant answer has, not where one class was answered in place of another.
+func TestGuidedHurt(t *testing.T) {
+	for _, c := range []struct {
+		faulty, score, floor float64
+		want                 int
+	}{
+		{0.5, 0.4, 0.3, 1}, {0.5, 0.4, 0.5, 0}, {0.5, 0.5, 0.3, 0},
+	} {
+		g := &guided{floor: c.floor, faulty: []float64{c.faulty}, hurt: map[repair.Key][]repair.Value{}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 4},
+			Data: data.Splits{Train: make([]int32, 100), Search: make([]int32, 400)}}
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(8)})}
+		g.tellArm(a, 0, Trial{Proposal: Proposal{From: None}, Steps: 5000, Reached: 8}, c.score)
+		if got := len(g.hurt[a.patch[0].Key()]); got != c.want {
+			t.Errorf("%v after %v, constant answer %v: %d", c.score, c.faulty, c.floor, got)
+		}
+	}
+}
+
+// A patch that is hardly better than a constant answer is recommended, but does not end the search.
+func TestGuidedRepaired(t *testing.T) {
+	for _, c := range []struct {
+		score    float64
+		repaired bool
+	}{
+		{0.13, false}, {0.2, true},
+	} {
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "optimizer", Target: "recipe", Value: repair.Word("adam")}), scores: []float64{c.score}, valid: true, over: true}
+		lucky := &arm{patch: repair.NewPatch(repair.Edit{Operator: "optimizer", Target: "recipe", Value: repair.Word("nadam")}), score: 0.3, valid: true}
+		g := &guided{floor: 0.1, faulty: []float64{0.1}, incumbent: a, arms: []*arm{a, lucky}, spent: 10, used: 0.5, came: 1}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 4},
+			Data: data.Splits{Train: make([]int32, 100), Search: make([]int32, 320)}}
+		if got := g.repaired(); got != c.repaired {
+			t.Errorf("%v: repaired %t", c.score, got)
+		}
+		lucky.over = true
+		if got := g.finished(); got != c.repaired {
+			t.Errorf("%v: finished %t", c.score, got)
+		}
+		if p, ok := g.Recommend(); !ok || p.String() != a.patch.String() {
+			t.Errorf("%v: %v is recommended", c.score, p)
+		}
+	}
+}
+
+// A longer training is worth its cost where it takes away a share of the error, or doubles the lead on a constant answer.
+func TestGuidedWorthwhile(t *testing.T) {
+	for _, c := range []struct {
+		than, score, floor float64
+		want               bool
+	}{
+		{0.5, 0.61, 0.1, true}, {0.5, 0.59, 0.1, false}, {0.13, 0.17, 0.1, true}, {0.13, 0.15, 0.1, false}, {0.13, 0.15, math.NaN(), false},
+	} {
+		g := &guided{floor: c.floor, faulty: []float64{0.1}, incumbent: &arm{scores: []float64{c.than}}}
+		g.setup.Subject.Recipe.Metric = train.Accuracy
+		g.setup.Subject.Data.Search = make([]int32, 320)
+		if got := g.worthwhile(&arm{doubled: true}, c.score); got != c.want {
+			t.Errorf("%v for %v, constant answer %v: %t", c.score, c.than, c.floor, got)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 const secondFault = 0.25
 
 // patience is the share of the budget that a search has after a believed patch at least, however early that came.
-const patience = 0.1
+const patience = 0.05
 
 // gained is the share of the base's error that the incumbent has taken away, 0 without one.
 func (g *guided) gained() float64 {
@@ -92,9 +92,12 @@ func (g *guided) worth(a *arm, shares map[*arm]float64) bool {
 	return g.promise(a)/shares[a.batch]*chance*left*g.budget() >= g.price(a)
 }
 
-// repaired says whether the incumbent is more than a step: better than a constant answer.
-func (g *guided) repaired() bool {
-	return g.incumbent != nil && (math.IsNaN(g.floor) || g.clearly(mean(g.incumbent.scores), g.floor))
+// repaired says whether the incumbent is more than a step: better than a constant answer, by far.
+func (g *guided) repaired() bool { return g.tells(marginal) }
+
+// tells says whether the incumbent is better than a constant answer by more than so many times what chance has it.
+func (g *guided) tells(times float64) bool {
+	return g.incumbent != nil && (math.IsNaN(g.floor) || g.better(mean(g.incumbent.scores), g.floor, times))
 }
 
 // finished says whether there is enough: nothing above the incumbent, or half as much was spent since it came as before and nothing is under way. Where
