@@ -165,7 +165,7 @@ func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
 		for _, a := range g.arms {
 			if a.patch.String() == name {
 				if name == g.rules { // on top of one of its edits it is what it was
-					weight, why = max(a.weight, weight), a.why
+					weight = max(a.weight, weight)
 				}
 				if a.weight, a.why = weight, why; a.rung == 0 && !a.over && !a.pending && a.from == None {
 					a.batch = on
@@ -468,7 +468,7 @@ func (g *guided) fresh() (*arm, string) {
 	}
 	rng := rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn)))
 	open := near
-	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || rng.Float64() >= max(nearShare, g.gained())) {
+	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || rng.Float64() >= g.nearness()) {
 		open = far
 	}
 	if len(open) == 0 {
@@ -489,6 +489,15 @@ func (g *guided) fresh() (*arm, string) {
 		}
 	}
 	return top, top.why
+}
+
+// nearness is the share of the new arms that are built on the incumbent: as large as what that has gained of the error. Where the faulty subject has no score,
+// because it diverges, what lets it train is needed whatever else is.
+func (g *guided) nearness() float64 {
+	if len(g.faulty) == 0 {
+		return 1 - nearShare
+	}
+	return max(nearShare, g.gained())
 }
 
 // uniform says whether the next arm that was not tried is drawn uniformly.

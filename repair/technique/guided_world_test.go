@@ -222,3 +222,32 @@ func TestGuidedMendsAllBrokenRules(t *testing.T) {
 		}
 	}
 }
+
+// What mends all broken rules keeps its place when one of its edits is believed alone, since the faulty subject does not even train.
+func TestGuidedMendsTheOtherRules(t *testing.T) {
+	both := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
+		rate, _ := p.Get(repair.Key{Operator: "learning_rate", Target: "recipe"})
+		switch {
+		case !has(p, "kernel_initializer", "w1", "glorot_uniform"):
+			return math.NaN()
+		case rate.Number < 1e-4 || rate.Number > 1e-2:
+			return 0.1
+		case epochs < 4:
+			return 0.101
+		}
+		return 0.8
+	})
+	trials, patch, _ := both.search(t, 20, 1,
+		diagnose.Symptom{Kind: diagnose.ConstantKernel, Node: "w1", Measure: "different initial values", Value: 1, Limit: 2},
+		diagnose.Symptom{Kind: diagnose.LearningRateLow, Measure: "learning rate", Value: 1e-6, Limit: 1e-4})
+	if len(patch) != 2 {
+		t.Errorf("recommends %v", patch)
+		for _, x := range trials {
+			t.Log(x.Patch, x.Epochs, x.Score.Value, x.Why)
+		}
+	}
+	first := slices.IndexFunc(trials, func(x technique.Trial) bool { return len(x.Patch) == 2 })
+	if first < 0 || first > 3 {
+		t.Errorf("the first two edits are trial %d of %d", first, len(trials))
+	}
+}
