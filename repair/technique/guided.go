@@ -110,6 +110,9 @@ const (
 func newGuided(s Setup) *guided {
 	g := &guided{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x677569646564)), // the word "guided"
 		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, hurt: map[repair.Key][]repair.Value{}, floor: math.NaN(), faultyAt: None}
+	if !g.has(Learning) {
+		g.setup.Suspicion = diagnose.NewTable(diagnose.Counts{}, diagnose.DefaultSettings)
+	}
 	if g.has(Halving) {
 		g.first = max(g.updates(nil), minUpdates)
 		for !g.blurred() && g.first/reduction >= max(minUpdates, g.updates(nil)*minShare-1e-9) {

@@ -6,6 +6,7 @@ import (
 
 	"netmend/data"
 	"netmend/repair"
+	"netmend/repair/diagnose"
 	"netmend/train"
 )
 
@@ -253,6 +254,43 @@ func TestGuidedWorthwhile(t *testing.T) {
 		g.setup.Subject.Data.Search = make([]int32, 320)
 		if got := g.worthwhile(&arm{doubled: true}, c.score); got != c.want {
 			t.Errorf("%v for %v, constant answer %v: %t", c.score, c.than, c.floor, got)
+		}
+	}
+}
+
+// Without learning the rules set by hand are what edits are ranked by, whatever table a search is given.
+func TestGuidedWithoutLearning(t *testing.T) {
+	byHand := diagnose.NewTable(diagnose.Counts{}, diagnose.DefaultSettings)
+	for _, c := range []struct {
+		without []Idea
+		want    string
+	}{
+		{nil, diagnose.Shipped().ID()}, {[]Idea{Learning}, byHand.ID()},
+	} {
+		g := newGuided(Setup{without: c.without, Subject: repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 4}}})
+		if got := g.setup.suspicion().ID(); got != c.want {
+			t.Errorf("without %v the table is %s, want %s", c.without, got, c.want)
+		}
+	}
+}
+
+// Training longer may cost a tenth of the budget while it has shown nothing, and twice that while there are too few updates for anything to show.
+func TestGuidedLengthensWhatIsMute(t *testing.T) {
+	for _, c := range []struct {
+		rows int
+		pace float64
+		want bool
+	}{
+		{320, 0.9, true}, {320, 1.2, true}, {320, 2.2, false}, {640, 0.9, true}, {640, 1.2, false},
+	} {
+		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
+		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
+			Data: data.Splits{Train: make([]int32, c.rows), Search: make([]int32, 320)}}
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)}), growing: true, doubled: true, valid: true, over: true,
+			trial: 3, epochs: 2, pace: c.pace, score: 0.1}
+		if g.lengthen(a); (a.next != nil) != c.want {
+			t.Errorf("%d rows, %v for an epoch: another doubling %t", c.rows, c.pace, !c.want)
 		}
 	}
 }

@@ -13,6 +13,8 @@ type Idea string
 const (
 	// Diagnosis ranks edits by what static rules and the faulty training's trace make suspicious; without it all edits are equal.
 	Diagnosis Idea = "diagnosis"
+	// Learning weighs suspicion by what was counted in mutants of healthy networks; without it the rules set by hand are all there is.
+	Learning Idea = "learning"
 	// Uniform draws a share of the edits regardless of suspicion.
 	Uniform Idea = "uniform"
 	// Singles tries single edits first; without it the search begins with random pairs and triples.
@@ -37,7 +39,7 @@ const (
 
 // Ideas lists what can be left out.
 func Ideas() []Idea {
-	return []Idea{Diagnosis, Uniform, Singles, Together, Halving, Continuation, Longer, Confirmation, Composition, Data, Minimization}
+	return []Idea{Diagnosis, Learning, Uniform, Singles, Together, Halving, Continuation, Longer, Confirmation, Composition, Data, Minimization}
 }
 
 // guidedName is the technique that has parts.
