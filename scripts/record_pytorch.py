@@ -18,9 +18,17 @@ def without_dropout(model):
     return model
 
 
-def train(model, inputs, target, loss, rule, rate, dtype):
-    """Trains a copy of model in dtype; returns the losses, the first step's gradients by parameter name, and the losses without updates."""
+def train(model, inputs, target, loss, rule, rate, dtype, steps=recording.STEPS, noise=None):
+    """Trains a copy of model in dtype; returns the losses, the first step's gradients by parameter name, and the losses without updates.
+
+    noise is the seed of a deviation of the weights, as other roundings make it (recording.NOISE); None: there is none.
+    """
     model = without_dropout(copy.deepcopy(model)).to(dtype).train()
+    if noise is not None:
+        random = torch.Generator().manual_seed(noise)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(1 + recording.NOISE * torch.randn(p.shape, generator=random, dtype=dtype))
     inputs = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
     target = target.to(dtype) if target.is_floating_point() else target
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -32,7 +40,7 @@ def train(model, inputs, target, loss, rule, rate, dtype):
     with torch.no_grad():
         untrained = recording.untrained(lambda rows: forward(rows).item(), rule)
     losses, gradients = [], {}
-    for step in range(recording.STEPS):
+    for step in range(steps):
         optimizer.zero_grad()
         value = forward(recording.batch(step, *rule))
         losses.append(value.item())
@@ -48,4 +56,5 @@ def record(model, loss, folder, rule=(160, 16), rate=0.3, names=("input",)):
     inputs, target = recording.read_data(folder, names, rule[0])
     arguments = (model, [torch.from_numpy(inputs[n]) for n in names], torch.from_numpy(target), loss, rule, rate)
     exact, rounded = train(*arguments, torch.float64), train(*arguments, torch.float32)
-    recording.write(folder, rule, rate, exact, rounded, recording.outputs(folder, inputs, rule))
+    nearby = [train(*arguments, torch.float64, steps=1, noise=seed)[1] for seed in range(recording.NEARBY)]
+    recording.write(folder, rule, rate, exact, rounded, recording.outputs(folder, inputs, rule), nearby)
