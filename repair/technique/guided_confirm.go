@@ -3,6 +3,8 @@ package technique
 import (
 	"math"
 	"slices"
+
+	"netmend/repair"
 )
 
 // A patch is better by luck now and then: it is believed when a second seed says so too. What that costs depends on how much the patch gains. Where a
@@ -111,18 +113,21 @@ func (g *guided) second() (Proposal, bool) {
 }
 
 // overlooked is the edit that evidence asks for most, where it asks for it more than for what is about to be trained: what is wrong for certain may show
-// late, and is trained to the end once, the best of equals; after it, what mends all broken rules. nil: it was, or nothing is certain, or it is asked for less
-// than a weight.
+// late, and is trained to the end once, the best of equals; after it, what mends all broken rules. Beside a believed patch that is part of those it is the
+// latter alone. nil: it was, or nothing is certain, or it is asked for less than a weight.
 func (g *guided) overlooked(than float64) *arm {
-	if !g.has(Diagnosis) || g.incumbent != nil {
+	if !g.has(Diagnosis) {
 		return nil
 	}
 	var rules, top *arm
 	for _, a := range g.arms {
 		switch {
-		case a.batch != nil || a.half != nil || a.rung == 0 && !a.over:
+		case a.batch != nil && a.batch != g.incumbent || a.half != nil || a.rung == 0 && !a.over:
 		case a.patch.String() == g.rules:
-			rules = a
+			if g.incumbent == nil || partOf(g.incumbent.patch, a.patch) {
+				rules = a
+			}
+		case g.incumbent != nil:
 		case a.weight < certain || top != nil && a.weight < top.weight:
 		case top == nil || a.weight > top.weight || a.over || !top.over && g.setup.metric().Better(g.shown(a.score), g.shown(top.score)):
 			top = a
@@ -134,6 +139,14 @@ func (g *guided) overlooked(than float64) *arm {
 		}
 	}
 	return nil
+}
+
+// partOf says whether all edits of a patch are in another.
+func partOf(p, whole repair.Patch) bool {
+	return !slices.ContainsFunc(p, func(e repair.Edit) bool {
+		v, ok := whole.Get(e.Key())
+		return !ok || v != e.Value
+	})
 }
 
 // tellConfirmation takes in the score of another seed. An arm is believed when all are better than the bar. Where the second seed disagrees and the

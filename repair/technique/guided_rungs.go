@@ -151,7 +151,7 @@ func (g *guided) evident(a *arm) bool {
 	if a.batch != g.incumbent || a.weight < certain || !g.has(Diagnosis) || math.IsNaN(then) || a.score == then {
 		return false
 	}
-	return !g.clearly(then, a.score) || g.clearly(then, g.floor) && g.clearly(a.score, (then+g.floor)/2)
+	return !g.clearly(g.shown(then), g.shown(a.score)) || g.clearly(then, g.floor) && g.clearly(a.score, (then+g.floor)/2)
 }
 
 // promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further. Where none of them stands out the rung

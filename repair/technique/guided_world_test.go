@@ -251,3 +251,28 @@ func TestGuidedMendsTheOtherRules(t *testing.T) {
 		t.Errorf("the first two edits are trial %d of %d", first, len(trials))
 	}
 }
+
+// What mends all broken rules is trained to the end though one of its edits was believed alone, and the short training of both was worse.
+func TestGuidedTrainsAllRulesAfterOne(t *testing.T) {
+	late := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
+		drop, ok := p.Get(repair.Key{Operator: "dropout", Target: "d1"})
+		switch kernel := has(p, "kernel_initializer", "w1", "glorot_uniform"); {
+		case kernel && ok && drop.Number < 0.5 && epochs >= 4:
+			return 0.9
+		case kernel && ok && drop.Number < 0.5:
+			return 0.2
+		case kernel:
+			return 0.3 + 0.05*epochs
+		}
+		return 0.3
+	})
+	trials, patch, _ := late.search(t, 10, 1,
+		diagnose.Symptom{Kind: diagnose.ConstantKernel, Node: "w1", Measure: "different initial values", Value: 1, Limit: 2},
+		diagnose.Symptom{Kind: diagnose.HighDropout, Node: "d1", Measure: "rate", Value: 0.5, Limit: 0.4})
+	if len(patch) != 2 {
+		t.Errorf("recommends %v", patch)
+		for _, x := range trials {
+			t.Log(x.Patch, x.Epochs, x.Score.Value, x.Why)
+		}
+	}
+}
