@@ -3,6 +3,7 @@ package study
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"netmend/engine/reference"
 	"netmend/repair"
 	"netmend/repair/operators"
+	"netmend/repair/technique"
 	"netmend/train"
 )
 
@@ -136,5 +138,26 @@ func TestNothingToLearn(t *testing.T) {
 	if r.Verdict != NoRepair || r.Faulty.Mean != 0 || r.P >= 0.05 || r.Rows.P >= 0.05 || r.Constant == nil || !(r.Claim() > 0.05) ||
 		!(r.Repaired.Mean <= r.Constant.Score+1e-9) || !strings.Contains(r.Reason, "one answer for all rows") || strings.Contains(r.Reason, "f1") {
 		t.Errorf("%+v, constant answer %+v", r, r.Constant)
+	}
+}
+
+// What a smaller patch may lose beside a faulty subject that diverged is measured from a constant answer: not the better part of what was repaired.
+func TestMarginOfDiverged(t *testing.T) {
+	x := subject(t)
+	majority(&x, 0.8)
+	for _, c := range []struct {
+		faulty technique.Score
+		origin float64
+	}{
+		{technique.Score{}, 0.8}, {technique.Score{Value: repair.Number(math.NaN()), Valid: true}, 0.8}, {technique.Score{Value: 0.7, Valid: true}, 0.7},
+	} {
+		m := &minimizer{session: &session{Config: Config{Subject: x}, search: x, trials: []technique.Trial{{Score: c.faulty}}}}
+		if got := m.origin(); math.Abs(got-c.origin) > 0.01 {
+			t.Errorf("faulty %v: from %v, want %v", c.faulty, got, c.origin)
+		}
+		const whole = 0.9
+		if got, most := m.marginOf(whole), max(0.1*(whole-c.origin), math.Sqrt(whole*(1-whole)/float64(len(x.Data.Search)))); got > most+1e-3 {
+			t.Errorf("faulty %v: margin %v, want %v at most", c.faulty, got, most)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"netmend/repair"
 	"netmend/repair/stats"
 	"netmend/repair/technique"
+	"netmend/train"
 )
 
 // minimizeSeeds are the pairs of trainings on which a smaller patch is compared with the whole.
@@ -107,14 +108,26 @@ type minimizer struct {
 	done      int
 }
 
+// origin is where gains are measured from: the faulty subject's search score, or that of a constant answer, fitted on the training rows, where it has
+// none; NaN where neither is known.
+func (m *minimizer) origin() float64 {
+	if len(m.trials) > 0 && m.trials[0].Score.Valid {
+		if v := float64(m.trials[0].Score.Value); !math.IsNaN(v) && !math.IsInf(v, 0) {
+			return v
+		}
+	}
+	x := m.search
+	ev, err := train.Constant(x.Model, x.Recipe, x.Data, x.Data.Train, x.Data.Search, 0)
+	if err != nil { // the faulty subject cannot be trained
+		return math.NaN()
+	}
+	return float64(scoreOf(ev, m.metric()))
+}
+
 // marginOf is how much worse a smaller patch may be on average: no less than the standard error of a share of n rows, below which scores cannot
 // be told apart.
 func (m *minimizer) marginOf(mean float64) float64 {
-	faulty := math.NaN()
-	if len(m.trials) > 0 && m.trials[0].Score.Valid {
-		faulty = float64(m.trials[0].Score.Value)
-	}
-	margin := technique.Margin(m.metric(), faulty, mean)
+	margin := technique.Margin(m.metric(), m.origin(), mean)
 	if m.metric().Maximize() && mean > 0 && mean < 1 {
 		margin = max(margin, math.Sqrt(mean*(1-mean)/float64(len(m.search.Data.Search))))
 	}

@@ -353,7 +353,7 @@ func (g *guided) grows(t Trial) bool {
 // search, verdict and every training after it pay for it.
 func (g *guided) worthwhile(a *arm, score float64) bool {
 	than := g.bar()
-	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.base(), score) {
+	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.start(), score) {
 		return false
 	}
 	if !a.doubled || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
@@ -394,6 +394,14 @@ func (g *guided) base() float64 {
 		return math.NaN()
 	}
 	return mean(g.faulty)
+}
+
+// start is where gains are measured from: the faulty subject's score, or a constant answer's where it has none.
+func (g *guided) start() float64 {
+	if base := g.base(); !math.IsNaN(base) && !math.IsInf(base, 0) {
+		return base
+	}
+	return g.floor
 }
 
 // bar is the score that a patch has to beat: the incumbent's mean, or the base. Beside a faulty subject that diverged it is a constant answer's at

@@ -294,3 +294,22 @@ func TestGuidedLengthensWhatIsMute(t *testing.T) {
 		}
 	}
 }
+
+// Beside a faulty subject that diverges, what another edit has to bring is a share of what is better than a constant answer.
+func TestGuidedWorthwhileBesideDivergence(t *testing.T) {
+	one := repair.NewPatch(repair.Edit{Operator: "kernel_initializer", Target: "w", Value: repair.Word("he_normal")})
+	two := one.With(repair.Edit{Operator: "learning_rate", Target: "recipe", Value: repair.Num(0.01)})
+	for _, c := range []struct {
+		score float64
+		want  bool
+	}{
+		{0.18, true}, {0.1036, false},
+	} {
+		g := &guided{floor: 0.1, incumbent: &arm{patch: one, scores: []float64{0.1035}}}
+		g.setup.Subject.Recipe.Metric = train.Accuracy
+		g.setup.Subject.Data.Search = make([]int32, 320)
+		if got := g.worthwhile(&arm{patch: two}, c.score); got != c.want {
+			t.Errorf("%v: %t", c.score, got)
+		}
+	}
+}

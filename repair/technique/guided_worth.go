@@ -15,15 +15,12 @@ const secondFault = 0.25
 // patience is the share of the budget that a search has after a believed patch at least, however early that came.
 const patience = 0.05
 
-// gained is the share of the base's error that the incumbent has taken away, 0 without one.
+// gained is the share of the error at the start that the incumbent has taken away, 0 without one.
 func (g *guided) gained() float64 {
 	if g.incumbent == nil {
 		return 0
 	}
-	base, bar := g.base(), g.bar()
-	if math.IsNaN(base) || math.IsInf(base, 0) { // there is no share of an error without bounds: that of a constant answer
-		base = g.floor
-	}
+	base, bar := g.start(), g.bar()  // there is no share of an error without bounds
 	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
 		base, bar = 1-base, 1-bar
 	}

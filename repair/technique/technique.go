@@ -132,8 +132,8 @@ const (
 	keptError = 0.25
 )
 
-// Margin is by how much a patch may score worse than a better one with more edits, and be preferred to it. faulty is the faulty subject's score,
-// NaN where it has none.
+// Margin is by how much a patch may score worse than a better one with more edits, and be preferred to it. faulty is what gains are
+// measured from: the faulty subject's score, or a constant answer's where it has none; NaN: neither is known.
 func Margin(m train.Metric, faulty, better float64) float64 {
 	left := math.Abs(better) // losses end at 0
 	if m.Maximize() {        // the metrics that are maximised end at 1
