@@ -100,7 +100,7 @@ const (
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
-	mute         = 100     // updates before which most networks show nothing, a tenth of what TheDeepChecker trains a single batch for
+	muteUpdates  = 100     // updates before which most networks show nothing, a tenth of what TheDeepChecker trains a single batch for
 	nearShare    = 0.25    // of the new arms that are built on the incumbent at least
 	hurtFactor   = 0.1     // of the weight of numbers beyond one that was worse than what it was tried on
 	fewRows      = 100     // to search on; with fewer the standard error of a share is above 0.05
@@ -317,7 +317,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if !g.whole(a.patch, rung) {
 		return
 	}
-	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !a.patch[0].Value.IsText {
+	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.mute(a) && !a.patch[0].Value.IsText {
 		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
@@ -470,7 +470,7 @@ func (g *guided) fresh() (*arm, string) {
 	var near, far []*arm
 	for _, a := range g.arms {
 		switch {
-		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.worse(a.half.score) || !g.worth(a, shares):
+		case a.rung > 0 || a.over || a.pending || !g.affordable(a) || a.half != nil && g.behind(a.half) || !g.worth(a, shares):
 		case a.batch == g.incumbent:
 			near = append(near, a)
 		default:

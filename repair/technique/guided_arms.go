@@ -270,15 +270,24 @@ func (g *guided) longer(p repair.Patch, from TrialID, weight float64, on *arm) *
 	return a
 }
 
+// mute says whether a training, and one of twice its epochs, make so few updates that their scores say nothing: less than most networks show anything after,
+// beside a bar that has shown nothing either.
+func (g *guided) mute(a *arm) bool {
+	return 2*a.epochs*g.perEpoch(a.patch) < muteUpdates && !g.better(g.paired(), g.floor, marginal)
+}
+
+// behind says whether an arm is worse than the bar, as far as its score says anything.
+func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.mute(a) }
+
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
-// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while so few updates are made that no network shows
-// anything; on top of a believed patch it ends there.
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have; on top of a believed patch it ends
+// there.
 func (g *guided) lengthen(a *arm) {
-	if !a.growing && !(a.doubled && a.confirm) || g.worse(a.score) || g.incumbent != nil && a.doubled && !a.confirm {
+	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
 	}
 	probe := probeShare
-	if 2*a.epochs*g.perEpoch(a.patch) < mute {
+	if g.mute(a) {
 		probe *= 2
 	}
 	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probe*g.budget()+1e-9) {
