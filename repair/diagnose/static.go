@@ -60,8 +60,8 @@ const (
 	strongL2      = 1e-2 // Keras' string 'l2'
 	highDropout   = 0.5  // UMLAUT's limit
 	tightValue    = 5e-3 // of an element: a hundredth of DeepCrime's 0.5, the least that the operator offers
-	fastDecay     = 1e-2 // of the rate in the middle of the training: it moves nothing after that
 	tightNorm     = 1e-2 // of a tensor or all of them: a hundredth of the usual 1 (Pascanu et al. 2013)
+	fastDecay     = 1e-2 // of the rate in the middle of the training: it moves nothing after that
 	scaleRatio    = 5.0  // of a standard deviation to the usual one, either way: 25 times the variance of a layer
 	shortPatience = 3    // AutoTrainer's least
 )

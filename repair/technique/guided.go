@@ -353,7 +353,7 @@ func (g *guided) grows(t Trial) bool {
 // search, verdict and every training after it pay for it.
 func (g *guided) worthwhile(a *arm, score float64) bool {
 	than := g.bar()
-	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.start(), score) {
+	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.origin(), score) {
 		return false
 	}
 	if !a.doubled || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
@@ -396,8 +396,8 @@ func (g *guided) base() float64 {
 	return mean(g.faulty)
 }
 
-// start is where gains are measured from: the faulty subject's score, or a constant answer's where it has none.
-func (g *guided) start() float64 {
+// origin is where gains are measured from: the faulty subject's score, or a constant answer's where it has none.
+func (g *guided) origin() float64 {
 	if base := g.base(); !math.IsNaN(base) && !math.IsInf(base, 0) {
 		return base
 	}

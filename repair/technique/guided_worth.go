@@ -20,7 +20,7 @@ func (g *guided) gained() float64 {
 	if g.incumbent == nil {
 		return 0
 	}
-	base, bar := g.start(), g.bar()  // there is no share of an error without bounds
+	base, bar := g.origin(), g.bar()
 	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1
 		base, bar = 1-base, 1-bar
 	}

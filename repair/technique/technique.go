@@ -132,15 +132,15 @@ const (
 	keptError = 0.25
 )
 
-// Margin is by how much a patch may score worse than a better one with more edits, and be preferred to it. faulty is what gains are
+// Margin is by how much a patch may score worse than a better one with more edits, and be preferred to it. origin is what gains are
 // measured from: the faulty subject's score, or a constant answer's where it has none; NaN: neither is known.
-func Margin(m train.Metric, faulty, better float64) float64 {
+func Margin(m train.Metric, origin, better float64) float64 {
 	left := math.Abs(better) // losses end at 0
 	if m.Maximize() {        // the metrics that are maximised end at 1
 		left = math.Abs(1 - better)
 	}
 	margin := keptError * left
-	if gain := keptGain * math.Abs(better-faulty); gain < margin { // not with NaN
+	if gain := keptGain * math.Abs(better-origin); gain < margin { // not with NaN
 		margin = gain
 	}
 	if math.IsNaN(margin) || math.IsInf(margin, 0) {
@@ -224,7 +224,7 @@ func New(name string, s Setup) (Technique, error) {
 // Suspects says whether a technique asks the table of suspicion, so that its trials depend on it.
 func Suspects(name string) bool {
 	base, without, err := Parse(name)
-	return err == nil && base == guidedName && !slices.Contains(without, Diagnosis)
+	return err == nil && base == guidedName && !slices.Contains(without, Diagnosis) && !slices.Contains(without, Learning)
 }
 
 // epochsKey is the slot of the number of epochs.

@@ -94,7 +94,7 @@ func TestGuidedAsksTheTable(t *testing.T) {
 }
 
 func TestSuspects(t *testing.T) {
-	for name, want := range map[string]bool{"guided": true, "guided-longer": true, "guided-diagnosis": false, "random": false, "oracle": false} {
+	for name, want := range map[string]bool{"guided": true, "guided-longer": true, "guided-diagnosis": false, "guided-learning": false, "random": false, "oracle": false} {
 		if technique.Suspects(name) != want {
 			t.Errorf("%s: %v", name, !want)
 		}
