@@ -42,7 +42,7 @@ func batchCommand() *cli.Command {
 			"   jobs:\n" +
 			"     - {name: digits, model: digits/model.onnx, recipe: digits/recipe.yaml, data: digits.npz}\n" +
 			"     - {model: eyes/model.onnx, recipe: eyes/recipe.yaml, data: eyes.npz, seed: 2, technique: random}\n\n" +
-			"Keys are repair's flags; there are also limit, target, categorical, without and pairs. Each job has the folder of its name in the output folder. A job that fails\n" +
+			"Keys are repair's flags; there are also limit, target, categorical, without, pairs and min-gain. Each job has the folder of its name in the output folder. A job that fails\n" +
 			"does not stop the others; --resume tries it again. Trainings that do not fit into a GPU's memory beside others wait. A job whose GPU is lost goes on on another,\n" +
 			"once. Exit codes: 0 all repaired, 3 some not, 1 some failed.",
 		Flags: []cli.Flag{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -38,6 +39,8 @@ func repairCommand() *cli.Command {
 			&cli.StringFlag{Name: "budget", Value: o.Budget, Usage: "what the search may spend: `20x` the faulty training's cost, 10m of time, or 30t trials"},
 			&cli.Uint64Flag{Name: "seed", Value: o.Seed, Usage: "seed of the search and of the verdict's trainings"},
 			&cli.IntFlag{Name: "pairs", Value: o.Pairs, Usage: "paired trainings, faulty and repaired, that the verdict may make"},
+			&cli.Float64Flag{Name: "min-gain", Value: o.MinGain,
+				Usage: "what a repair gains at least, as a `SHARE` of what the faulty model is better than one answer for all rows by; 0: anything that is proven"},
 			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "trainings at a time; the searches of guided and bohb depend on it, and a run goes on with the same"},
 			&cli.IntFlag{Name: "threads", Usage: "threads of the cpu device per training (0: the cores divided by the trainings at a time); results depend on it to the last bits"},
 			&cli.StringFlag{Name: "out", Value: "repair", Usage: "`FOLDER` for " + strings.Join([]string{fileModel, fileRecipe, filePatch, fileReport, fileJournal}, ", ")},
@@ -55,17 +58,19 @@ type repairOptions struct {
 	Budget       string
 	Seed         uint64
 	Pairs        int
-	Parallel     int `json:",omitempty"` // trainings at a time; zero: 1
+	MinGain      float64 `yaml:"min-gain"`
+	Parallel     int     `json:",omitempty"` // trainings at a time; zero: 1
 }
 
 // defaultRepair is what the flags say when they are left out.
 func defaultRepair() repairOptions {
-	return repairOptions{subjectFiles: subjectFiles{Split: defaultSplit}, Technique: "guided", Budget: "20x", Seed: 1, Pairs: study.DefaultSeeds}
+	return repairOptions{subjectFiles: subjectFiles{Split: defaultSplit}, Technique: "guided", Budget: "20x", Seed: 1, Pairs: study.DefaultSeeds,
+		MinGain: study.DefaultMinGain}
 }
 
 func runRepair(c *cli.Context) error {
 	o := repairOptions{Technique: c.String("technique"), Without: c.StringSlice("without"), Budget: c.String("budget"), Seed: c.Uint64("seed"), Pairs: c.Int("pairs"),
-		Parallel: c.Int("parallel")}
+		MinGain: c.Float64("min-gain"), Parallel: c.Int("parallel")}
 	cfg, err := o.config()
 	if err != nil {
 		return err
@@ -124,7 +129,14 @@ func (o repairOptions) config() (study.Config, error) {
 	if o.Parallel < 0 {
 		return study.Config{}, usage("--parallel %d must be at least 1", o.Parallel)
 	}
-	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs, Parallel: o.Parallel}, nil
+	least := o.MinGain
+	if !(least >= 0) || math.IsInf(least, 0) {
+		return study.Config{}, usage("--min-gain %v must be a number from 0", o.MinGain)
+	}
+	if least == 0 {
+		least = -1 // of a study: anything that is proven
+	}
+	return study.Config{Operators: operators.All(), Technique: searcher, Budget: budget, Seed: o.Seed, Seeds: o.Pairs, MinGain: least, Parallel: o.Parallel}, nil
 }
 
 // threads is how many a training on the cpu device has unless told otherwise: its share of the cores, or 0, one per core, where it is alone.
@@ -193,7 +205,13 @@ func prepareOut(out string, resume bool) error {
 
 // writeRepair writes what a study found; the report last, so that it vouches for the other files.
 func writeRepair(out string, r study.Report) error {
-	if r.Verdict == study.Repaired {
+	if r.Verdict != study.Repaired { // a run that goes on may have been asked for less before
+		for _, name := range []string{fileModel, fileRecipe, filePatch} {
+			if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	} else {
 		recipe, err := r.Recipe.Marshal()
 		if err != nil {
 			return err
@@ -256,6 +274,9 @@ func fineprint(r study.Report) (lines []string) {
 			line += "; the faulty model is better than that"
 		}
 		lines = append(lines, line)
+	}
+	if r.Small {
+		lines = append(lines, "the same command with --resume --min-gain 0 takes the patch all the same")
 	}
 	if len(r.Patch) > 0 {
 		lines = append(lines, fmt.Sprintf("one patch was tested on the hold-out rows, once: no correction for the %d trials, which never saw them; "+

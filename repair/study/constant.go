@@ -85,3 +85,20 @@ func (s *session) testConstant(answer runLine, pairs [][2]runLine) (*ConstantTes
 	t.Rows, err = s.rowTest(against)
 	return t, err
 }
+
+// minGain is what the patch of a report has to gain on average to be a repair, 0 where the faulty subject is no better than the constant answer.
+func (s *session) minGain(r *Report) repair.Number {
+	if r.Constant == nil {
+		return 0
+	}
+	lead := float64(r.Faulty.Mean-r.Constant.Score) * float64(s.direction())
+	if !(lead > 0) || math.IsInf(lead, 0) {
+		return 0
+	}
+	return repair.Number(max(0, s.MinGain) * lead)
+}
+
+// small says whether the patch of a report gains less than that.
+func (s *session) small(r *Report) bool {
+	return float64(r.Interval.Mean)*float64(s.direction()) < float64(r.MinGain)
+}

@@ -71,6 +71,60 @@ func TestConstantAnswerBelowTheFault(t *testing.T) {
 	}
 }
 
+// A gain that is proven is no repair where it is small beside what the faulty subject is better than a constant answer by, unless less is asked for; what
+// was trained serves either verdict.
+func TestSmallGainIsNoRepair(t *testing.T) {
+	cfg := config(t, &fakeWorld{damage: 0.04})
+	cfg.Subject.Recipe.Loss.Name = "hinge" // costs that, of 0.8
+	cfg.Subject.Recipe.Optimizer = train.Optimizer{Name: "adam", LearningRate: 1e-3}
+	cfg.Budget = Budget{Times: 30}
+	cfg.Keys = []repair.Key{{Operator: "loss", Target: "recipe"}}
+	r := mustRun(t, cfg)
+	lead := float64(r.Faulty.Mean - r.Constant.Score)
+	if r.Verdict != NoRepair || !r.Small || r.P >= 0.05 || r.Rows.P >= 0.05 || r.Claim() != 1 || r.Model != nil || math.Abs(float64(r.MinGain)-0.05*lead) > 1e-12 || !(lead > 0.5) ||
+		!(r.Interval.Mean > 0) || !strings.HasPrefix(r.Reason, "the gain is proven and small") {
+		t.Fatalf("%+v, constant answer %+v", r, r.Constant)
+	}
+	runs := len(r.Seeds)
+	cfg.Resume = true
+	for least, want := range map[float64]bool{-1: true, 0.01: true, 0.03: true, 0.06: false, 1: false} {
+		cfg.MinGain = least
+		r := mustRun(t, cfg)
+		if (r.Verdict == Repaired) != want || r.Small == want || (r.Claim() < 0.05) != want || (r.Model != nil) != want || len(r.Seeds) != runs {
+			t.Errorf("at least %v: %+v", least, r)
+		}
+	}
+	cfg.MinGain = math.NaN()
+	if _, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "must be finite") {
+		t.Errorf("NaN: %v", err)
+	}
+}
+
+// The gain of an error is one downwards, and beside a faulty subject that is worse than the constant answer any gain counts.
+func TestMinGain(t *testing.T) {
+	for _, c := range []struct {
+		metric                   train.Metric
+		faulty, constant, change float64
+		least                    float64
+		small                    bool
+	}{
+		{train.Accuracy, 0.8, 0.3, 0.04, 0.05, true},
+		{train.Accuracy, 0.8, 0.3, 0.06, 0.05, false},
+		{train.Accuracy, 0.2, 0.3, 0.001, 0, false},
+		{train.MAE, 0.2, 1.2, -0.09, 0.1, true},
+		{train.MAE, 0.2, 1.2, -0.11, 0.1, false},
+		{train.MAE, 1.3, 1.2, -0.11, 0, false},
+		{train.MAE, math.Inf(1), 1.2, math.Inf(-1), 0, false},
+	} {
+		s := &session{Config: Config{MinGain: 0.1, Subject: repair.Subject{Recipe: train.Recipe{Metric: c.metric}}}}
+		r := &Report{Faulty: Sample{Mean: repair.Number(c.faulty)}, Constant: &ConstantTest{Score: repair.Number(c.constant)}, Interval: &Interval{Mean: repair.Number(c.change)}}
+		r.MinGain = s.minGain(r)
+		if math.Abs(float64(r.MinGain)-c.least) > 1e-12 || s.small(r) != c.small {
+			t.Errorf("%+v: %v at least, small %v", c, r.MinGain, s.small(r))
+		}
+	}
+}
+
 func TestConstantTest(t *testing.T) {
 	rows := make([]int32, 20)
 	run := func(v float64) runLine {

@@ -34,7 +34,7 @@ func optdigits(t *testing.T) repair.Subject {
 // Real trainings on the reference device: guided repairs each of these faults within 20 times the faulty training's cost, each to more than the
 // given accuracy, where the perceptron without a fault has 0.93. It ends where little is left to be gained: 0.85 is nine tenths of what the faults
 // cost that leave a guess. AutoTrainer the one that its rules see. Random search and BOHB with the same budget
-// only have to run through.
+// only have to run through. Some of the faults cost so little that their repairs are small ones.
 func TestRealRepairs(t *testing.T) {
 	word := func(op, target, v string) repair.Edit {
 		return repair.Edit{Operator: op, Target: target, Value: repair.Word(v)}
@@ -68,7 +68,7 @@ func TestRealRepairs(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := mustRun(t, Config{Subject: faulty, Operators: operators.All(), Technique: c.technique, Budget: Budget{Times: 20}, Seed: 1,
-				Start: OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(t.TempDir(), "j")})
+				MinGain: -1, Start: OnDevice(reference.New()), Device: "reference", Journal: filepath.Join(t.TempDir(), "j")})
 			t.Logf("%s with %q: %.3f -> %.3f, p %.3g, %d trials, cost %.3gx + %.3gx, %v s", r.Verdict, r.Words, float64(r.Faulty.Mean), float64(r.Repaired.Mean), float64(r.P), r.Trials, float64(r.CostX), float64(r.ProofX), r.Seconds)
 			if c.want > 0 && (r.Verdict != Repaired || float64(r.Repaired.Mean) < c.want) {
 				t.Errorf("%s: %v -> %v: %s", r.Verdict, r.Faulty, r.Repaired, r.Reason)

@@ -40,6 +40,8 @@ type Report struct {
 	P         repair.Number      `json:"p"`                  // one-sided exact Wilcoxon test of the paired differences
 	Rows      *RowTest           `json:"rows,omitempty"`     // nil: there was no patch to judge
 	Constant  *ConstantTest      `json:"constant,omitempty"` // nil: the subject cannot be trained
+	MinGain   repair.Number      `json:"min_gain"`           // what a repair gains at least: Config.MinGain of what the faulty subject is better than the constant answer by
+	Small     bool               `json:"small,omitempty"`    // the gain is proven, and less than that
 	A12       repair.Number      `json:"a12"`                // Vargha and Delaney's effect size, 1: always better
 	Interval  *Interval          `json:"interval,omitempty"`
 	Edits     int                `json:"edits"` // of the patch
@@ -79,8 +81,11 @@ const rowGroups = 20
 
 // Claim is the p-value of "better than the faulty subject, and than a constant answer, on other seeds and on other rows": the largest of those, which
 // needs no correction for their number (intersection-union test, Berger 1982). Nor does it for the trials of the search, which never saw the hold-out
-// rows: one patch is tested on them, once. Every further study with the same hold-out rows is a test more.
+// rows: one patch is tested on them, once. Every further study with the same hold-out rows is a test more. 1 where the gain is too small for a repair.
 func (r Report) Claim() float64 {
+	if r.Small {
+		return 1
+	}
 	p := math.Max(float64(r.P), r.Constant.claim())
 	if r.Rows == nil {
 		return p
@@ -257,6 +262,7 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 	}
 	r.P, r.A12 = repair.Number(p), repair.Number(a12)
 	r.Interval = &Interval{repair.Number(iv.Low), repair.Number(iv.High), repair.Number(stats.Mean(diff)), methodName(iv.Method)}
+	r.MinGain = s.minGain(r)
 	r.Verdict = NoRepair
 	switch {
 	case len(faulty) < s.Seeds:
@@ -266,6 +272,10 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 			len(faulty), float64(r.Rows.P))
 	case p < significance && !(r.Constant.claim() < significance):
 		r.Reason = r.Constant.reason(s.metric(), len(faulty), r.Symptoms)
+	case p < significance && s.small(r):
+		r.Small = true
+		r.Reason = fmt.Sprintf("the gain is proven and small, %.2g: a repair of a model that is so much better than one answer for all rows gains %.2g at least",
+			math.Abs(float64(r.Interval.Mean)), float64(r.MinGain))
 	case p < significance:
 		r.Verdict = Repaired
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)
