@@ -64,6 +64,7 @@ type arm struct {
 	trial   TrialID // checkpoint of the search's seed
 	from    TrialID // checkpoint of another trial that it begins with; None: from scratch
 	pending bool
+	chance  bool    // it was drawn uniformly
 	over    bool    // needs no more trainings
 	confirm bool    // waits for its second seed …
 	checked bool    // … which was trained short, and did not decide …
@@ -207,6 +208,7 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 		if top := g.overlooked(twice * g.promise(a)); top != nil && !g.uniform() {
 			return g.train(top, "evidence asks for it most, by far: trained to the end, since what is wrong for certain may show late"), nil
 		}
+		a.chance = g.uniform()
 		g.drawn++
 		return g.train(a, why), nil
 	}

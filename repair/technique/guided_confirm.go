@@ -9,7 +9,8 @@ import (
 
 // A patch is better by luck now and then: it is believed when a second seed says so too. What that costs depends on how much the patch gains. Where a
 // short training was already better, by far, than what is to be beaten was after as many updates, the second seed is trained as short; where not, it is
-// trained to the end, which waits until what evidence asks for more than for the patch has been tried.
+// trained to the end, which waits until what evidence asks for more than for the patch has been tried. So it is where nothing but chance has asked for
+// the patch: of many draws the one that looks best has been lucky, and a repair by chance hides those that evidence asks for.
 
 // check is a second seed's short training.
 type check struct {
@@ -24,9 +25,9 @@ func (c check) passes(score float64, better func(a, b float64) bool) bool {
 }
 
 // check is the shortest training after which an arm was far better than what is to be beaten, by half of what it is in the end or more, since a small
-// lead after a few updates is luck more often; false: there is none.
+// lead after a few updates is luck more often; false: there is none, or the patch has nothing but luck.
 func (g *guided) check(a *arm) (check, bool) {
-	if g.blurred() || a.checked || !g.better(a.score, g.bar(), marginal) {
+	if g.blurred() || a.checked || a.chance || !g.better(a.score, g.bar(), marginal) {
 		return check{}, false
 	}
 	if a.doubled {

@@ -169,6 +169,41 @@ func TestGuidedAsksOtherSeeds(t *testing.T) {
 	}
 }
 
+// What was drawn by chance is trained to the end with a second seed too, however far ahead it was early.
+func TestGuidedDoubtsWhatChanceDrew(t *testing.T) {
+	w := world(func(p repair.Patch, epochs float64, _ uint64) float64 {
+		if v, ok := p.Get(repair.Key{Operator: "learning_rate", Target: "recipe"}); ok && v.Number < 1e-3 || len(p) > 1 {
+			return 0.7
+		}
+		return 0.3
+	})
+	drawn, asked := 0, 0
+	for seed := range uint64(20) {
+		trials, _, _ := w.search(t, 20, seed+1)
+		chance := map[string]bool{}
+		for _, x := range trials {
+			name := x.Patch.String()
+			if x.Why == "drawn uniformly" {
+				chance[name] = true
+			}
+			if len(x.Patch) == 0 || x.Seed == seed+1 {
+				continue
+			}
+			switch whole := x.Epochs >= 4; {
+			case chance[name] && !whole:
+				t.Errorf("seed %d: %s was drawn by chance, and its second seed trained %v epochs", seed+1, name, x.Epochs)
+			case chance[name]:
+				drawn++
+			case !whole:
+				asked++
+			}
+		}
+	}
+	if drawn == 0 || asked == 0 {
+		t.Errorf("%d second seeds of what chance drew, %d short ones of what was asked for", drawn, asked)
+	}
+}
+
 // What is wrong for certain is trained to the end though its short training is worse than that of others.
 func TestGuidedTrainsCertainEditsToTheEnd(t *testing.T) {
 	late := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
