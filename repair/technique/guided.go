@@ -68,9 +68,12 @@ type arm struct {
 	over    bool    // needs no more trainings
 	confirm bool    // waits for its second seed …
 	checked bool    // … which was trained short, and did not decide …
+	doubted bool    // it was asked for once more, after it was believed
 	second  TrialID // … with this checkpoint …
 	agreed  bool    // … or agrees, and the faulty subject's second seed has to
 	scores  []float64
+	among   int                // arms that had left the first rung when it was believed
+	before  *arm               // what was believed until then
 	epochs  float64            // that are trained
 	pace    float64            // what an epoch costs, in faulty trainings; 0: not known
 	growing bool               // it was improving when it ended
@@ -87,6 +90,7 @@ type job struct {
 	rung    int
 	confirm bool
 	check   *check // of a confirmation that is short
+	doubt   bool   // of an arm that is believed already
 }
 
 // Settings of the search.
@@ -98,6 +102,7 @@ const (
 	certain      = 30.     // weight of an edit that static evidence asks for: the strongest rules with their preferred values
 	twice        = 2       // the weight of other edits is by far more
 	minScreened  = 8       // arms to compare before one is trained beyond the second rung
+	manyScreened = 16      // arms of which the best is lucky rather than not
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
@@ -193,7 +198,7 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 		return g.send(job{}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed, Why: "the faulty subject"}), nil
 	}
 	if g.finished() {
-		return Proposal{}, g.nothing()
+		return g.end()
 	}
 	if p, ok := g.second(); ok {
 		return p, nil
@@ -213,13 +218,21 @@ func (g *guided) Ask(ctx context.Context) (Proposal, error) {
 		return g.train(a, why), nil
 	}
 	if g.repaired() {
-		return Proposal{}, g.nothing()
+		return g.end()
 	}
 	if a := g.best(func(a *arm) bool { return a.rung > 0 }); a != nil {
 		return g.train(a, "nothing else is left to try"), nil
 	}
 	if a := g.combine(); a != nil && (g.has(Composition) || !g.has(Singles)) {
 		return g.train(a, a.why), nil
+	}
+	return Proposal{}, g.nothing()
+}
+
+// end proposes what is left to ask before the search ends, if there is anything.
+func (g *guided) end() (Proposal, error) {
+	if p, ok := g.doubt(); ok && len(g.out) == 0 {
+		return g.send(job{a: g.incumbent, rung: g.incumbent.rung, confirm: true, doubt: true}, p), nil
 	}
 	return Proposal{}, g.nothing()
 }
@@ -308,7 +321,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	a.rung, a.score, a.valid, a.trial, a.from, a.epochs = rung+1, score, true, t.ID, None, t.Reached
 	a.found = t.Symptoms
 	for len(a.history) < rung {
-		a.history = append(a.history, math.NaN())
+		a.history = append(a.history, g.past(a, len(a.history)))
 	}
 	a.history = append(a.history, score)
 	a.growing = g.grows(t)

@@ -1,6 +1,7 @@
 package technique
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -57,10 +58,31 @@ func (g *guided) beaten(rung int) float64 {
 	case len(g.faulty) == 0:
 		return g.floor
 	}
+	if score := g.early(rung); !math.IsNaN(score) {
+		return score
+	}
+	return g.base()
+}
+
+// early is the faulty subject's score, with the search's seed, at the end of the epoch in which a rung ends; NaN where it has none.
+func (g *guided) early(rung int) float64 {
 	if epoch := int(math.Ceil(g.target(rung)/g.perEpoch(nil) - 1e-9)); epoch >= 1 && epoch <= len(g.curve) {
 		return float64(g.curve[epoch-1].Score)
 	}
-	return g.base()
+	return math.NaN()
+}
+
+// past is what an arm scored at the end of a rung that it has not done itself: a longer training has what it continues behind it; NaN: not known.
+func (g *guided) past(a *arm, rung int) float64 {
+	switch {
+	case !a.doubled:
+		return math.NaN()
+	case a.half == nil:
+		return g.early(rung)
+	case rung < len(a.half.history):
+		return a.half.history[rung]
+	}
+	return math.NaN()
 }
 
 // waiting are the arms that wait for a second seed, the best first. One that twice its epochs may be better than waits for that.
@@ -154,6 +176,10 @@ func partOf(p, whole repair.Patch) bool {
 // mean does not, a third decides, since of an unsteady training nobody knows which was the rule; and where scores are blurred.
 func (g *guided) tellConfirmation(j job, t Trial, score float64, valid bool) {
 	a := j.a
+	if j.doubt {
+		g.tellDoubt(a, score, valid)
+		return
+	}
 	if j.check != nil {
 		if a.checked = true; valid && j.check.passes(score, g.setup.metric().Better) {
 			g.believe(a)
@@ -179,6 +205,41 @@ func (g *guided) tellConfirmation(j job, t Trial, score float64, valid bool) {
 	g.settle(a, better)
 }
 
+// doubt is one more seed of what is believed, to the end, where it is the best of many: that has been lucky twice, rather than not, and what it does not mend
+// may have been overlooked for it. false: it was asked, or came early, or leaves less than the seed costs, or is a longer training, which was better than that of
+// half its length, or the budget is spent.
+func (g *guided) doubt() (Proposal, bool) {
+	a := g.incumbent
+	if a == nil || a.among < manyScreened || len(a.scores) > 2 || a.doubted || a.doubled || !g.has(Confirmation) {
+		return Proposal{}, false
+	}
+	if price := a.pace * epochsOf(g.setup, a.patch); price > g.budget()-g.spent+1e-9 || price > (1-g.gained())*g.budget() {
+		return Proposal{}, false
+	}
+	return Proposal{Patch: a.patch, Epochs: epochsOf(g.setup, a.patch), From: None, Seed: g.setup.Seed + 2,
+		Why: fmt.Sprintf("the best of %d: is it as good with another seed?", a.among)}, true
+}
+
+// tellDoubt takes in that seed. What is no better than what was believed before on average is not believed any more; where it has lost by it, the search goes on
+// as if it had just come.
+func (g *guided) tellDoubt(a *arm, score float64, valid bool) {
+	was := mean(a.scores)
+	a.doubted = true
+	if valid {
+		a.scores = append(a.scores, score)
+	}
+	now := mean(a.scores)
+	g.incumbent = a.before
+	if !valid || !g.clearly(now, g.bar()) {
+		g.reject(a)
+		g.came = g.spent
+		return
+	}
+	if g.incumbent = a; g.clearly(was, now) {
+		g.came = g.spent
+	}
+}
+
 // settle believes an arm or rejects it.
 func (g *guided) settle(a *arm, better bool) {
 	agree := 0
@@ -202,6 +263,9 @@ func (g *guided) reject(a *arm) {
 // believe makes an arm the one to beat, and to build on. What waited and is no better than it need not be asked about any more.
 func (g *guided) believe(a *arm) {
 	a.confirm, a.agreed = false, false
+	if a != g.incumbent {
+		a.among, a.before = g.screened, g.incumbent
+	}
 	g.incumbent, g.came = a, g.spent
 	for _, b := range g.arms {
 		if b.confirm && !g.clearly(b.score, g.bar()) {

@@ -204,6 +204,47 @@ func TestGuidedDoubtsWhatChanceDrew(t *testing.T) {
 	}
 }
 
+// The best of many is asked for with one more seed before the search ends, to the end, and where that refutes it something else is recommended.
+func TestGuidedDoubtsTheBestOfMany(t *testing.T) {
+	lucky := func(p repair.Patch) bool {
+		_, dropout := p.Get(repair.Key{Operator: "dropout", Target: "d1"})
+		return dropout && has(p, "optimizer", "recipe", "sgd")
+	}
+	asked, refuted := 0, 0
+	for k := range uint64(40) {
+		first := 100 * (k + 1)
+		w := world(func(p repair.Patch, epochs float64, seed uint64) float64 { // sgd is good, and without dropout better with the first two seeds
+			switch learned := min(epochs, 4) / 4; {
+			case lucky(p) && seed < first+2:
+				return 0.3 + 0.3*learned
+			case lucky(p):
+				return 0.1
+			case has(p, "optimizer", "recipe", "sgd"):
+				return 0.3 + 0.2*learned
+			}
+			return 0.3
+		})
+		trials, patch, _ := w.search(t, 30, first)
+		arms := map[string]bool{}
+		for i, x := range trials {
+			if strings.Contains(x.Why, "is it as good with another seed?") {
+				if asked++; len(arms) <= 16 || x.Seed != first+2 || x.Epochs < 4 {
+					t.Errorf("seed %d: trial %d after %d patches asks seed %d for %v epochs", first, i, len(arms), x.Seed, x.Epochs)
+				}
+				if lucky(x.Patch) {
+					if refuted++; patch.String() == x.Patch.String() {
+						t.Errorf("seed %d: recommends %s, which trial %d has refuted", first, patch, i)
+					}
+				}
+			}
+			arms[x.Patch.String()] = true
+		}
+	}
+	if asked == 0 || refuted == 0 {
+		t.Errorf("%d third seeds, %d refuted", asked, refuted)
+	}
+}
+
 // What is wrong for certain is trained to the end though its short training is worse than that of others.
 func TestGuidedTrainsCertainEditsToTheEnd(t *testing.T) {
 	late := world(func(p repair.Patch, epochs float64, seed uint64) float64 {
