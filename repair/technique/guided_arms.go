@@ -280,8 +280,8 @@ func (g *guided) mute(a *arm) bool {
 func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.mute(a) }
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
-// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have; on top of a believed patch it ends
-// there.
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have, and counts less the less its edits
+// are suspected; on top of a believed patch it ends there.
 func (g *guided) lengthen(a *arm) {
 	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
@@ -293,12 +293,33 @@ func (g *guided) lengthen(a *arm) {
 	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probe*g.budget()+1e-9) {
 		return
 	}
-	if a.next = g.longer(a.patch, a.trial, g.suspects[epochsKey].Weight, a.batch); a.next != nil {
+	weight := g.suspects[epochsKey].Weight
+	if !a.confirm && !g.clearly(a.score, g.bar()) {
+		weight *= g.standing(a)
+	}
+	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {
 		a.next.pace, a.next.half = a.pace, a
 		if !g.affordable(a.next) || !g.worth(a.next, g.shares()) {
 			a.next.over = true
 		}
 	}
+}
+
+// standing is how much the edits of an arm are suspected beside those of the most suspected arm of the same base, 1 at most; what is trained longer has the
+// standing of what it continues.
+func (g *guided) standing(a *arm) float64 {
+	for ; a.doubled; a = a.half {
+		if a.half == nil { // the faulty subject itself
+			return 1
+		}
+	}
+	most := a.weight
+	for _, b := range g.arms {
+		if b.batch == a.batch && !b.doubled {
+			most = max(most, b.weight)
+		}
+	}
+	return a.weight / most
 }
 
 // helpedFactor is how much more an edit counts on top of a believed patch when it was better than its peers alone.
