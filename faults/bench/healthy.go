@@ -139,13 +139,14 @@ type Outcome string
 const (
 	NothingFound Outcome = "nothing found"
 	Refused      Outcome = "refused"       // the verdict did not take the patch
+	Small        Outcome = "small"         // likewise, though it is better: not by enough
 	Confirmed    Outcome = "confirmed"     // the patched subject is significantly better: it has not been as good as it can be
 	NotConfirmed Outcome = "not confirmed" // better on average, not significantly
 	Refuted      Outcome = "refuted"       // not better on average
 )
 
 // outcomes is their order.
-var outcomes = []Outcome{NothingFound, Refused, Confirmed, NotConfirmed, Refuted}
+var outcomes = []Outcome{NothingFound, Refused, Small, Confirmed, NotConfirmed, Refuted}
 
 // Counts are runs by outcome.
 type Counts map[Outcome]int
@@ -160,7 +161,7 @@ func (n Counts) Runs() int {
 }
 
 // NoRepair counts the runs that end without a repair.
-func (n Counts) NoRepair() int { return n[NothingFound] + n[Refused] }
+func (n Counts) NoRepair() int { return n[NothingFound] + n[Refused] + n[Small] }
 
 // Total is the counts of all subjects, by technique, then budget.
 func (h Healthy) Total(technique string, b Budget) Counts {
@@ -206,14 +207,10 @@ func (c Config) healthyRow(t task, done map[string]Line) (HealthyRow, error) {
 	for i := range c.Repeats {
 		t.repeat = i
 		x := HealthyRun{Name: c.name(t), Repeat: i, Search: done[c.name(t)].Search}
-		switch {
-		case x.Search == nil:
+		if x.Search == nil {
 			return r, fmt.Errorf("run %s is no search", x.Name)
-		case len(x.Search.Patch) == 0:
-			x.Outcome = NothingFound
-		case x.Search.Verdict != study.Repaired:
-			x.Outcome = Refused
-		default:
+		}
+		if x.Outcome = x.Search.refusal(); x.Outcome == "" {
 			p := t
 			p.variant = patchedVariant
 			patchedHold, patchedUnseen, _ := c.confirming(p, done)
@@ -230,6 +227,19 @@ func (c Config) healthyRow(t task, done map[string]Line) (HealthyRow, error) {
 		r.Runs = append(r.Runs, x)
 	}
 	return r, nil
+}
+
+// refusal is how a search of a healthy subject ends without a repair; empty: it has one.
+func (s *Search) refusal() Outcome {
+	switch {
+	case len(s.Patch) == 0:
+		return NothingFound
+	case s.Small:
+		return Small
+	case s.Verdict != study.Repaired:
+		return Refused
+	}
+	return ""
 }
 
 // confirming are the scores of a start or patched subject, pair by pair.

@@ -204,6 +204,23 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%+v, %+v: %s, want %s", c.holdout, c.unseen, got, c.want)
 		}
 	}
+	patch := repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)})
+	counts := Counts{}
+	for _, c := range []struct {
+		s    Search
+		want Outcome
+	}{
+		{Search{Verdict: study.NoRepair}, NothingFound}, {Search{Verdict: study.NoRepair, Patch: patch}, Refused},
+		{Search{Verdict: study.NoRepair, Patch: patch, Small: true}, Small}, {Search{Verdict: study.Repaired, Patch: patch}, ""},
+	} {
+		if got := c.s.refusal(); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.s, got, c.want)
+		}
+		counts[c.s.refusal()]++
+	}
+	if counts.NoRepair() != 3 {
+		t.Errorf("%v: %d without a repair", counts, counts.NoRepair())
+	}
 	// Of an error, less is a gain.
 	list, err := faults.Select("D7")
 	if err != nil {

@@ -93,6 +93,7 @@ type Search struct {
 	P        repair.Number       `json:"p"` // study.Report.Claim, before the correction; 1 without a verdict
 	A12      repair.Number       `json:"a12"`
 	Interval *study.Interval     `json:"interval,omitempty"`
+	Small    bool                `json:"small,omitempty"` // study.Report.Small
 	Reason   string              `json:"reason,omitempty"`
 	Space    int                 `json:"space"` // keys that could be searched
 }

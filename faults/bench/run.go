@@ -368,7 +368,7 @@ func (r *runner) search(ctx context.Context, w Worker, x *loaded, t task, name s
 		}
 	} else {
 		out.Patch, out.P, out.A12, out.Interval, out.Reason = report.Patch, repair.Number(report.Claim()), report.A12, report.Interval, report.Reason
-		out.Verdict, out.Constant = report.Verdict, report.Constant
+		out.Verdict, out.Constant, out.Small = report.Verdict, report.Constant, report.Small
 		out.Faulty, out.Repaired = report.Faulty.Values, report.Repaired.Values
 		if len(out.Repaired) > 0 {
 			out.Score = report.Repaired.Mean
