@@ -74,6 +74,9 @@ type Row struct {
 	Reached                               int
 	Published                             *faults.Result // nil: there is none for technique and budget
 	Truth                                 int            // edits of the ground truth
+
+	// Repeat by repeat: improvement rate of the patch, trainings to its choice, and edits, where there is a patch.
+	rates, costs, sizes []float64
 }
 
 // goodRate is the IR from which a trial counts as having found a repair.
@@ -255,6 +258,10 @@ func (c Config) row(t task, v ValueRow, done map[string]Line, adjusted map[strin
 			}
 		}
 	}
+	for _, score := range patched {
+		r.rates = append(r.rates, ImprovementRate(v.Base, v.Fixed.Mean, score))
+	}
+	r.costs, r.sizes = choice, edits
 	r.Patched = sampleOf(patched)
 	r.IR = ImprovementRate(v.Base, v.Fixed.Mean, r.Patched.Mean)
 	r.RoundedIR = RoundedRate(f.Metric, v.Base, v.Fixed.Mean, r.Patched.Mean)

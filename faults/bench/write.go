@@ -195,6 +195,7 @@ func (r Results) Markdown() string {
 		r.summaryTable(&w)
 		for _, b := range c.Budgets {
 			fmt.Fprintf(&w, "\n## Budget %s\n", b)
+			r.overviewTable(&w, b)
 			r.resultTable(&w, b)
 			r.effortTable(&w, b)
 		}

@@ -1,0 +1,110 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"netmend/faults"
+	"netmend/repair/stats"
+)
+
+// overviewTable has the techniques side by side, fault by fault, and what they come to: medians of the repeats, which one search that has failed does not
+// decide, as it does the means of the table of results.
+func (r Results) overviewTable(w *strings.Builder, b Budget) {
+	techniques := r.Config.Techniques
+	strict := r.Config.Protocol == faults.StrictProtocol
+	at := map[string]Row{} // fault, blank, technique
+	for _, x := range r.Rows {
+		if x.Budget == b {
+			at[x.Fault.ID+" "+x.Technique] = x
+		}
+	}
+	proven := ""
+	if strict {
+		proven = "repeats of which the repair is proven, "
+	}
+	fmt.Fprintf(w, "\n### Side by side\n\nMedian IR of the repeats, %smedian trainings of search and minimisation.\n\n| fault |", proven)
+	for _, t := range techniques {
+		fmt.Fprintf(w, " %s |", t)
+	}
+	w.WriteString("\n|---|" + strings.Repeat("---|", len(techniques)) + "\n")
+	for _, v := range r.Values {
+		fmt.Fprintf(w, "| %s |", mark(v.Fault))
+		for _, t := range techniques {
+			x := at[v.Fault.ID+" "+t]
+			cell := fixed(stats.Median(x.rates), 2)
+			if strict {
+				cell += fmt.Sprintf(", %d of %d", x.Repaired, x.Repeats)
+			}
+			fmt.Fprintf(w, " %s, %s |", cell, fixed(stats.Median(x.costs), 1))
+		}
+		w.WriteString("\n")
+	}
+	lines := []struct {
+		name string
+		cell func([]Row) string
+	}{
+		{"median IR of all searches", func(rows []Row) string {
+			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.rates })), 2)
+		}},
+		{"faults with a median IR of at least 0.9", func(rows []Row) string { return good(rows, func(x Row) float64 { return stats.Median(x.rates) }) }},
+		{"faults with an IR of means of at least 0.9", func(rows []Row) string { return good(rows, func(x Row) float64 { return x.IR }) }},
+		{"faults of which most repeats are proven", func(rows []Row) string {
+			n := 0
+			for _, x := range rows {
+				if x.Significant {
+					n++
+				}
+			}
+			return fmt.Sprintf("%d of %d", n, len(rows))
+		}},
+		{"proven repairs", func(rows []Row) string {
+			n, all := 0, 0
+			for _, x := range rows {
+				n, all = n+x.Repaired, all+x.Repeats
+			}
+			return fmt.Sprintf("%d of %d", n, all)
+		}},
+		{"median trainings", func(rows []Row) string {
+			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.costs })), 1)
+		}},
+		{"median edits", func(rows []Row) string {
+			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.sizes })), 1)
+		}},
+	}
+	if !strict { // there, a row is significant, and no repeat is
+		lines[3].name = "faults with a significant result"
+		lines = append(lines[:4], lines[5:]...)
+	}
+	for _, l := range lines {
+		fmt.Fprintf(w, "| **%s** |", l.name)
+		for _, t := range techniques {
+			var rows []Row
+			for _, v := range r.Values {
+				rows = append(rows, at[v.Fault.ID+" "+t])
+			}
+			fmt.Fprintf(w, " %s |", l.cell(rows))
+		}
+		w.WriteString("\n")
+	}
+}
+
+// gather is what the repeats of all rows have.
+func gather(rows []Row, of func(Row) []float64) (out []float64) {
+	for _, x := range rows {
+		out = append(out, of(x)...)
+	}
+	return out
+}
+
+// good counts the rows that have a good rate.
+func good(rows []Row, rate func(Row) float64) string {
+	n := 0
+	for _, x := range rows {
+		if rate(x) >= goodRate {
+			n++
+		}
+	}
+	return strconv.Itoa(n)
+}

@@ -1,0 +1,54 @@
+package bench
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"netmend/faults"
+	"netmend/repair/study"
+)
+
+// The medians of a technique are of its repeats, whatever fault they are of, and counts of faults are of rows.
+func TestOverview(t *testing.T) {
+	list, err := faults.Select("D1,D7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Budget{Budget: study.Budget{Times: 20}}
+	r := Results{Config: Config{Techniques: []string{"random", "guided"}, Budgets: []Budget{b}, Protocol: faults.StrictProtocol}, Values: []ValueRow{{Fault: list[0]}, {Fault: list[1]}},
+		Rows: []Row{
+			{Fault: list[0], Technique: "random", Budget: b, IR: 0.63, Repaired: 1, Repeats: 3, rates: []float64{1, 0, 0.9}, costs: []float64{30, 31, 32}, sizes: []float64{7, 9}},
+			{Fault: list[1], Technique: "random", Budget: b, IR: math.Inf(-1), Repeats: 3, rates: []float64{math.Inf(-1), 0, 0}, costs: []float64{33, 34, 35}},
+			{Fault: list[0], Technique: "guided", Budget: b, IR: 1, Repaired: 3, Repeats: 3, Significant: true, rates: []float64{1, 1, 1}, costs: []float64{2, 3, 4}, sizes: []float64{1, 1, 1}},
+			{Fault: list[1], Technique: "guided", Budget: b, IR: 0.95, Repaired: 2, Repeats: 3, Significant: true, rates: []float64{0.89, 1, 0.96}, costs: []float64{5, 6, 7}, sizes: []float64{2, 2, 1}},
+			{Fault: list[0], Technique: "guided", Budget: Budget{Budget: study.Budget{Times: 10}}, rates: []float64{7}},
+		}}
+	var w strings.Builder
+	r.overviewTable(&w, b)
+	want := []string{
+		"| fault | random | guided |",
+		"| D1 | 0.90, 1 of 3, 31.0 | 1.00, 3 of 3, 3.0 |",
+		"| D7 | 0.00, 0 of 3, 34.0 | 0.96, 2 of 3, 6.0 |",
+		"| **median IR of all searches** | 0.00 | 1.00 |",
+		"| **faults with a median IR of at least 0.9** | 1 | 2 |",
+		"| **faults with an IR of means of at least 0.9** | 0 | 2 |",
+		"| **faults of which most repeats are proven** | 0 of 2 | 2 of 2 |",
+		"| **proven repairs** | 1 of 6 | 5 of 6 |",
+		"| **median trainings** | 32.5 | 4.5 |",
+		"| **median edits** | 8.0 | 1.0 |",
+	}
+	for _, line := range want {
+		if !strings.Contains(w.String(), line+"\n") {
+			t.Errorf("%q is not in\n%s", line, w.String())
+		}
+	}
+	r.Config.Protocol = faults.PublishedProtocol
+	w.Reset()
+	r.overviewTable(&w, b)
+	for _, line := range []string{"| D7 | 0.00, 34.0 | 0.96, 6.0 |", "| **faults with a significant result** | 0 of 2 | 2 of 2 |"} {
+		if !strings.Contains(w.String(), line+"\n") || strings.Contains(w.String(), "proven") {
+			t.Errorf("%q is not in\n%s", line, w.String())
+		}
+	}
+}
