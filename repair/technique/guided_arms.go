@@ -276,8 +276,12 @@ func (g *guided) mute(a *arm) bool {
 	return 2*a.epochs*g.perEpoch(a.patch) < muteUpdates && !g.better(g.paired(), g.floor, marginal)
 }
 
-// behind says whether an arm is worse than the bar, as far as its score says anything.
-func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.mute(a) }
+// behind says whether an arm is worse than the bar, as far as its score says anything. The faulty subject's own training for twice its epochs is not as long as it
+// has made few updates and is better than a constant answer: one score tells less than that.
+func (g *guided) behind(a *arm) bool {
+	begun := a.doubled && a.half == nil && a.epochs*g.perEpoch(a.patch) < diagnose.EnoughUpdates && g.clearly(a.score, g.floor)
+	return g.worse(a.score) && !g.mute(a) && !begun
+}
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
 // worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have, and counts less the less its edits

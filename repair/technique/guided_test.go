@@ -277,7 +277,7 @@ func TestGuidedWithoutLearning(t *testing.T) {
 
 // Training longer may cost a tenth of the budget while it has shown nothing, and twice that while it cannot have shown anything: there are few updates, and
 // no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more.
-func TestGuidedLengthensWhatIsMute(t *testing.T) {
+func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
 	for _, c := range []struct {
 		rows                int
 		pace, faulty, score float64
@@ -285,6 +285,7 @@ func TestGuidedLengthensWhatIsMute(t *testing.T) {
 	}{
 		{320, 0.9, 0.1, 0.1, true}, {320, 1.2, 0.1, 0.1, true}, {320, 2.2, 0.1, 0.1, false}, {640, 0.9, 0.1, 0.1, true}, {640, 1.2, 0.1, 0.1, false},
 		{320, 1.2, 0.12, 0.1, true}, {640, 0.9, 0.12, 0.1, false}, {320, 0.9, 0.3, 0.3, true}, {320, 1.2, 0.3, 0.3, false}, {320, 0.9, 0.3, 0.1, false},
+		{640, 0.9, 0.3, 0.25, true}, {640, 1.2, 0.3, 0.25, false}, {16000, 0.9, 0.3, 0.25, false}, // behind, after 80 or 2000 updates
 	} {
 		g := &guided{floor: 0.1, faulty: []float64{c.faulty}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
 		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
