@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"netmend/faults"
+	"netmend/repair"
 	"netmend/repair/study"
+	"netmend/train"
 )
 
 // The medians of a technique are of its repeats, whatever fault they are of, and counts of faults are of rows.
@@ -49,6 +51,32 @@ func TestOverview(t *testing.T) {
 	for _, line := range []string{"| D7 | 0.00, 34.0 | 0.96, 6.0 |", "| **faults with a significant result** | 0 of 2 | 2 of 2 |"} {
 		if !strings.Contains(w.String(), line+"\n") || strings.Contains(w.String(), "proven") {
 			t.Errorf("%q is not in\n%s", line, w.String())
+		}
+	}
+}
+
+// A patched training without a finite score counts as one answer for all rows, and a search without a patch as the faulty subject.
+func TestScoreOfARepeat(t *testing.T) {
+	numbers := func(v ...float64) (out []repair.Number) {
+		for _, x := range v {
+			out = append(out, repair.Number(x))
+		}
+		return out
+	}
+	inf := math.Inf(1)
+	for _, c := range []struct {
+		s    Search
+		want float64
+	}{
+		{Search{Score: repair.Number(inf), Repaired: numbers(0.1, inf, 0.2), Constant: &study.ConstantTest{Score: 0.6}}, 0.3},
+		{Search{Score: repair.Number(math.NaN()), Repaired: numbers(math.NaN(), 0.2), Constant: &study.ConstantTest{Score: 0.6}}, 0.4},
+		{Search{Score: repair.Number(inf), Repaired: numbers(0.1, inf)}, inf},
+		{Search{Score: 0.15, Repaired: numbers(0.1, 0.2), Constant: &study.ConstantTest{Score: 0.6}}, 0.15},
+		{Search{Score: repair.Number(math.NaN())}, 0.5},
+	} {
+		got := Config{Protocol: faults.StrictProtocol}.score(train.MAE, ValueRow{Faulty: Sample{Mean: 0.5}}, &c.s)
+		if got != c.want && math.Abs(got-c.want) > 1e-15 {
+			t.Errorf("%v of %v: %v, want %v", c.s.Score, c.s.Repaired, got, c.want)
 		}
 	}
 }

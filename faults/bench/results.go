@@ -273,15 +273,25 @@ func (c Config) row(t task, v ValueRow, done map[string]Line, adjusted map[strin
 	return r, c.test(&r, v, patched, p)
 }
 
-// score is a repeat's result on the hold-out rows. A search without a patch leaves the faulty subject as it is.
+// score is a repeat's result on the hold-out rows. A search without a patch leaves the faulty subject as it is. A patched training without a finite score, of
+// which the fixed subject has some too, counts as the best constant answer: it is of no more use, and an infinite mean would say nothing of the others.
 func (c Config) score(m train.Metric, v ValueRow, s *Search) float64 {
-	if c.Protocol == faults.PublishedProtocol {
+	switch {
+	case c.Protocol == faults.PublishedProtocol:
 		return Clip(m, v.Faulty.Mean, float64(s.Score))
-	}
-	if len(s.Repaired) == 0 {
+	case len(s.Repaired) == 0:
 		return v.Faulty.Mean
+	case isFinite(float64(s.Score)) || s.Constant == nil:
+		return float64(s.Score)
 	}
-	return float64(s.Score)
+	var scores []float64
+	for _, x := range s.Repaired {
+		if !isFinite(float64(x)) {
+			x = s.Constant.Score
+		}
+		scores = append(scores, float64(x))
+	}
+	return stats.Mean(scores)
 }
 
 // test fills in what statistics say of a row.
