@@ -198,7 +198,8 @@ func (g *guided) tellConfirmation(j job, t Trial, score float64, valid bool) {
 	if better && len(a.scores) == 2 && (!g.clearly(score, g.bar()) || g.blurred()) {
 		return
 	}
-	if better && g.incumbent == nil && len(g.faulty) == 1 && !g.again && !g.better(a.score, g.base(), marginal) { // the gain may be its bad luck
+	// A small gain may be the faulty subject's bad luck, unless evidence is certain that something is wrong there.
+	if better && g.incumbent == nil && len(g.faulty) == 1 && !g.again && !g.better(a.score, g.base(), marginal) && a.weight < certain {
 		a.agreed = true
 		return
 	}

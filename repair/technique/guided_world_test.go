@@ -163,9 +163,14 @@ func TestGuidedAsksOtherSeeds(t *testing.T) {
 			t.Errorf("%s: a second seed was trained to the end", c.name)
 		}
 	}
-	trials, _, _ := unlucky(only(1, 0.3, 0.6), always(0.38)).search(t, 20, 1)
-	if !slices.ContainsFunc(trials, func(x technique.Trial) bool { return len(x.Patch) == 0 && x.Seed == 2 }) {
-		t.Error("the faulty subject was trained with one seed only")
+	// Where evidence is certain that the edit is needed, nobody asks the faulty subject again.
+	constant := diagnose.Symptom{Kind: diagnose.ConstantKernel, Node: "w1", Measure: "different initial values", Value: 1, Limit: 2}
+	for _, symptoms := range [][]diagnose.Symptom{nil, {constant}} {
+		trials, _, _ := unlucky(only(1, 0.3, 0.6), always(0.38)).search(t, 20, 1, symptoms...)
+		again := slices.ContainsFunc(trials, func(x technique.Trial) bool { return len(x.Patch) == 0 && x.Seed == 2 })
+		if again != (len(symptoms) == 0) {
+			t.Errorf("symptoms %v: the faulty subject was trained with a second seed: %t", symptoms, again)
+		}
 	}
 }
 
