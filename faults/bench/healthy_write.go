@@ -95,7 +95,7 @@ func (h Healthy) Markdown() string {
 - repaired, by %d pairs of trainings with seeds that neither search nor verdict had, on rows that neither had looked at, up to %d, or on the hold-out rows where the data set has no other rows. Confirmed: the mean gain is above zero, p < %g (exact one-sided signed-rank test over the pairs). Refuted: it is not above zero. Not confirmed: the rest.
 - A confirmed repair is no false one: a subject of few epochs and rows is not as good as it can be, and training it longer, say, improves it. A refuted one is; of those not confirmed some may be, so that false repairs are between refuted, and refuted with not confirmed.
 - start: mean ± standard deviation of the %d trainings of the subject without a patch; scores that are not finite are left out.
-- gain: mean difference, positive where the patched subject is better, and its 95 %% bootstrap interval. p of the verdict: the largest of its tests.
+- gain: mean difference, positive where the patched subject is better, and its 95 %% bootstrap interval. p of the verdict: the largest of its tests; 1 where the gain is too small.
 `, confirmPairs, unseenRows, Significance, confirmPairs)
 	return w.String()
 }
