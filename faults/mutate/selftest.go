@@ -75,7 +75,8 @@ func (t SelfTest) repair(ctx context.Context, m Mutant, journal string, row *Row
 	}
 	_, err = os.Stat(journal)
 	c := study.Config{Subject: x, Operators: operators.All(), Technique: t.Technique, Budget: t.Budget, Seed: t.Seed, Seeds: t.Pairs,
-		Start: t.Start, Device: t.Device, Journal: journal, Resume: t.Resume && err == nil}
+		MinGain: -1, // a mutant counts however small the difference is, and so does its repair
+		Start:   t.Start, Device: t.Device, Journal: journal, Resume: t.Resume && err == nil}
 	if t.Progress != nil {
 		c.Progress = func(p study.Progress) { t.Progress(m, p) }
 	}
