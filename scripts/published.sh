@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The published table again, with the published results beside ours: the study's protocol and scale, ten repeats, a budget of 20 trainings.
 #
-#   scripts/published.sh                     # R1-R7 and D1, D3, D4, D6, D7, D8, which a CPU trains within an hour or two, by guided
+#   scripts/published.sh                     # after `make build`: R1-R7 and D1, D3, D4, D6, D7, D8, the small networks, by guided
 #   DEVICE=cuda scripts/published.sh         # all 30 faults on an NVIDIA GPU; cuda:all spreads searches over several
 #   scripts/published.sh random,hebo,bohb,autotrainer,guided
 #

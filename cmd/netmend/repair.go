@@ -203,36 +203,11 @@ func prepareOut(out string, resume bool) error {
 	return os.MkdirAll(out, 0o755)
 }
 
-// writeRepair writes what a study found; the report last, so that it vouches for the other files.
+// writeRepair writes what a study found. The report comes behind the files that it vouches for, and before what a run that was asked for less has left, and
+// it does not vouch for, is removed.
 func writeRepair(out string, r study.Report) error {
-	if r.Verdict != study.Repaired { // a run that goes on may have been asked for less before
-		for _, name := range []string{fileModel, fileRecipe, filePatch} {
-			if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
-	} else {
-		recipe, err := r.Recipe.Marshal()
-		if err != nil {
-			return err
-		}
-		patch, err := r.Patch.Marshal()
-		if err != nil {
-			return err
-		}
-		m := r.Model.Clone()
-		m.SetMeta(repair.MetaRecipe, string(recipe))
-		m.SetMeta(repair.MetaPatch, string(patch))
-		if err := onnx.Check(m); err != nil {
-			return err
-		}
-		if err := m.Write(filepath.Join(out, fileModel)); err != nil {
-			return err
-		}
-		if err := repair.WriteFile(filepath.Join(out, fileRecipe), recipe); err != nil {
-			return err
-		}
-		if err := repair.WriteFile(filepath.Join(out, filePatch), patch); err != nil {
+	if r.Verdict == study.Repaired {
+		if err := writeRepaired(out, r); err != nil {
 			return err
 		}
 	}
@@ -240,7 +215,40 @@ func writeRepair(out string, r study.Report) error {
 	if err := writeJSON(&sb, r); err != nil {
 		return err
 	}
-	return repair.WriteFile(filepath.Join(out, fileReport), []byte(sb.String()))
+	if err := repair.WriteFile(filepath.Join(out, fileReport), []byte(sb.String())); err != nil || r.Verdict == study.Repaired {
+		return err
+	}
+	for _, name := range []string{fileModel, fileRecipe, filePatch} {
+		if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeRepaired writes the model, the recipe and the patch of a repair.
+func writeRepaired(out string, r study.Report) error {
+	recipe, err := r.Recipe.Marshal()
+	if err != nil {
+		return err
+	}
+	patch, err := r.Patch.Marshal()
+	if err != nil {
+		return err
+	}
+	m := r.Model.Clone()
+	m.SetMeta(repair.MetaRecipe, string(recipe))
+	m.SetMeta(repair.MetaPatch, string(patch))
+	if err := onnx.Check(m); err != nil {
+		return err
+	}
+	if err := m.Write(filepath.Join(out, fileModel)); err != nil {
+		return err
+	}
+	if err := repair.WriteFile(filepath.Join(out, fileRecipe), recipe); err != nil {
+		return err
+	}
+	return repair.WriteFile(filepath.Join(out, filePatch), patch)
 }
 
 func printReport(c *cli.Context, out string, r study.Report) {
