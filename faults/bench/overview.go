@@ -10,7 +10,7 @@ import (
 )
 
 // overviewTable has the techniques side by side, fault by fault, and what they come to: medians of the repeats, which one search that has failed does not
-// decide, as it does the means of the table of results.
+// decide, as it does the means of the summary.
 func (r Results) overviewTable(w *strings.Builder, b Budget) {
 	techniques := r.Config.Techniques
 	strict := r.Config.Protocol == faults.StrictProtocol
@@ -41,42 +41,27 @@ func (r Results) overviewTable(w *strings.Builder, b Budget) {
 		}
 		w.WriteString("\n")
 	}
-	lines := []struct {
+	type line struct {
 		name string
 		cell func([]Row) string
-	}{
-		{"median IR of all searches", func(rows []Row) string {
-			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.rates })), 2)
-		}},
-		{"faults with a median IR of at least 0.9", func(rows []Row) string { return good(rows, func(x Row) float64 { return stats.Median(x.rates) }) }},
-		{"faults with an IR of means of at least 0.9", func(rows []Row) string { return good(rows, func(x Row) float64 { return x.IR }) }},
-		{"faults of which most repeats are proven", func(rows []Row) string {
-			n := 0
-			for _, x := range rows {
-				if x.Significant {
-					n++
-				}
-			}
-			return fmt.Sprintf("%d of %d", n, len(rows))
-		}},
-		{"proven repairs", func(rows []Row) string {
+	}
+	median := func(digits int, of func(Row) []float64) func([]Row) string {
+		return func(rows []Row) string { return fixed(stats.Median(gather(rows, of)), digits) }
+	}
+	lines := []line{
+		{"median IR of all searches", median(2, func(x Row) []float64 { return x.rates })},
+		{"faults with a median IR of at least 0.9", good},
+	}
+	if strict {
+		lines = append(lines, line{"proven repairs", func(rows []Row) string {
 			n, all := 0, 0
 			for _, x := range rows {
 				n, all = n+x.Repaired, all+x.Repeats
 			}
 			return fmt.Sprintf("%d of %d", n, all)
-		}},
-		{"median trainings", func(rows []Row) string {
-			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.costs })), 1)
-		}},
-		{"median edits", func(rows []Row) string {
-			return fixed(stats.Median(gather(rows, func(x Row) []float64 { return x.sizes })), 1)
-		}},
+		}})
 	}
-	if !strict { // there, a row is significant, and no repeat is
-		lines[3].name = "faults with a significant result"
-		lines = append(lines[:4], lines[5:]...)
-	}
+	lines = append(lines, line{"median trainings", median(1, func(x Row) []float64 { return x.costs })}, line{"median edits", median(1, func(x Row) []float64 { return x.sizes })})
 	for _, l := range lines {
 		fmt.Fprintf(w, "| **%s** |", l.name)
 		for _, t := range techniques {
@@ -98,11 +83,11 @@ func gather(rows []Row, of func(Row) []float64) (out []float64) {
 	return out
 }
 
-// good counts the rows that have a good rate.
-func good(rows []Row, rate func(Row) float64) string {
+// good counts the rows whose repeats have a good rate in the median.
+func good(rows []Row) string {
 	n := 0
 	for _, x := range rows {
-		if rate(x) >= goodRate {
+		if stats.Median(x.rates) >= goodRate {
 			n++
 		}
 	}
