@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -34,7 +33,7 @@ func operatorsCommand() *cli.Command {
 
 func versionCommand() *cli.Command {
 	return &cli.Command{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
-		fmt.Fprintf(c.App.Writer, "netmend %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		printVersion(c)
 		return nil
 	}}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -85,7 +86,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:                   "netmend",
 		Usage:                  "repair neural networks that were designed or trained wrongly",
 		Version:                buildVersion(),
-		HideVersion:            true,
 		Writer:                 stdout,
 		ErrWriter:              stderr,
 		EnableBashCompletion:   true,
@@ -105,6 +105,13 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		c.OnUsageError = app.OnUsageError
 	}
 	return app
+}
+
+// The flag --version says what the command version does.
+func init() { cli.VersionPrinter = printVersion }
+
+func printVersion(c *cli.Context) {
+	fmt.Fprintf(c.App.Writer, "netmend %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func buildVersion() string {
