@@ -16,7 +16,8 @@ const minimizeSeeds = 3
 
 // minimize makes a patch as small as it can be without losing what it gains: Zeller and Hildebrandt's ddmin ("Simplifying and Isolating
 // Failure-Inducing Input", TSE 2002, figure 4) over its edits. A subset passes when, trained with the same seeds as the whole patch, its mean
-// score on the search rows is not worse than the whole's by more than the margin. It ends early when its share of cost is spent.
+// score on the search rows is not worse than the whole's by more than the margin. It ends early when its share of cost is spent, and does not begin
+// where the whole alone would spend it.
 //
 // A subset is tested because those before it have failed, and a second seed because the first has not decided. With several trainings at a time those
 // that come next if it goes on like that are made meanwhile; they count when they are asked for, and are dropped when they will not be.
@@ -26,6 +27,9 @@ func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patc
 	}
 	m := &minimizer{session: s, crew: s.crew(ctx), start: s.runCost, direction: s.direction(), seeds: s.minimizeSeeds(patch), begun: map[runKey]*run{}}
 	defer m.crew.stop()
+	if m.wholeCost(patch) >= s.MinimizeTimes { // nothing would be left to try a smaller one with
+		return patch, nil
+	}
 	whole, err := m.score(patch)
 	if err != nil {
 		return nil, err
@@ -148,6 +152,35 @@ func (m *minimizer) score(p repair.Patch) ([]float64, error) {
 	return m.direction.Clean(out), nil
 }
 
+// wholeCost is what score costs for a patch, as far as the search's own trainings of it from scratch tell: each seed that it was not trained to the end with.
+func (m *minimizer) wholeCost(p repair.Patch) float64 {
+	cost := 0.0
+	for _, t := range m.trials {
+		if t.From != technique.None || t.Reached <= 0 || t.Patch.String() != p.String() {
+			continue
+		}
+		cost = float64(t.Cost)
+		if whole := m.epochs(p); t.State != technique.Completed || t.Epochs < whole { // else early stopping may have ended it
+			cost *= whole / t.Reached
+		}
+	}
+	total := 0.0
+	for _, seed := range m.seeds {
+		if _, ok := m.searched(p, seed); !ok {
+			total += cost
+		}
+	}
+	return total
+}
+
+// epochs is how long a patched subject trains.
+func (s *session) epochs(p repair.Patch) float64 {
+	if v, ok := p.Get(epochsKey); ok {
+		return v.Number
+	}
+	return float64(s.search.Recipe.Epochs)
+}
+
 // minimizeSeeds are the seeds with which the search has trained the patch to the end, then new ones.
 func (s *session) minimizeSeeds(p repair.Patch) []uint64 {
 	var seeds []uint64
@@ -164,12 +197,8 @@ func (s *session) minimizeSeeds(p repair.Patch) []uint64 {
 
 // searched is the search score of a patch that the search has trained to the end of its recipe with a seed.
 func (s *session) searched(p repair.Patch, seed uint64) (repair.Number, bool) {
-	epochs := float64(s.search.Recipe.Epochs)
-	if v, ok := p.Get(epochsKey); ok {
-		epochs = v.Number
-	}
 	for _, t := range s.trials {
-		if t.Seed == seed && t.State == technique.Completed && t.Epochs >= epochs && t.Patch.String() == p.String() {
+		if t.Seed == seed && t.State == technique.Completed && t.Epochs >= s.epochs(p) && t.Patch.String() == p.String() {
 			return t.Score.Value, true
 		}
 	}

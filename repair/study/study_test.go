@@ -394,6 +394,55 @@ func TestDdmin(t *testing.T) {
 	}
 }
 
+// Minimisation does not begin where the trainings of the whole patch would spend all that it may: there is nothing to be compared with them then.
+func TestMinimizeTooDear(t *testing.T) {
+	run := func(times float64) Report {
+		c := config(t, &fakeWorld{})
+		c.MinimizeTimes = times
+		return mustRun(t, c)
+	}
+	without := run(-1)
+	if len(without.Patch) < 2 {
+		t.Fatalf("%s: nothing to minimise", without.Patch)
+	}
+	if r := run(1); r.MinimizeX != 0 || r.Patch.String() != without.Patch.String() || r.Verdict != without.Verdict {
+		t.Errorf("1x: %s at %v, want %s at nothing", r.Patch, r.MinimizeX, without.Patch)
+	}
+	if r := run(100); r.MinimizeX == 0 || len(r.Patch) >= len(without.Patch) {
+		t.Errorf("100x: %s at %v, want less than %s", r.Patch, r.MinimizeX, without.Patch)
+	}
+}
+
+// What a training will cost is told by one of the search that was made from scratch: by its epochs, unless early stopping has ended it.
+func TestWholeCost(t *testing.T) {
+	s := subject(t)
+	s.Recipe.Epochs = 10
+	p := repair.NewPatch(repair.Edit{Operator: "learning_rate", Target: "recipe", Value: repair.Num(1)})
+	long := p.With(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(20)})
+	trial := func(p repair.Patch, from technique.TrialID, state technique.State, asked, reached, cost float64) technique.Trial {
+		return technique.Trial{Proposal: technique.Proposal{Patch: p, From: from, Epochs: asked, Seed: 1}, State: state, Reached: reached, Cost: repair.Number(cost)}
+	}
+	for _, c := range []struct {
+		name  string
+		trial technique.Trial
+		of    repair.Patch
+		want  float64 // of two seeds
+	}{
+		{"trained to the end with the first seed", trial(p, technique.None, technique.Completed, 10, 10, 3), p, 3},
+		{"stopped early with it", trial(p, technique.None, technique.Completed, 10, 4, 3), p, 3},
+		{"a fifth", trial(p, technique.None, technique.Completed, 2, 2, 3), p, 30},
+		{"cut after a fifth", trial(p, technique.None, technique.Cut, 10, 2, 3), p, 30},
+		{"half of more epochs", trial(long, technique.None, technique.Cut, 20, 10, 3), long, 12},
+		{"continued", trial(p, 0, technique.Completed, 8, 8, 1), p, 0},
+		{"another", trial(p, technique.None, technique.Completed, 10, 10, 3), long, 0},
+	} {
+		m := &minimizer{session: &session{search: s, trials: []technique.Trial{c.trial}}, seeds: []uint64{1, 2}}
+		if got := m.wholeCost(c.of); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestStoreKeepsTheLatest(t *testing.T) {
 	s := newStore(3000)
 	for i := range 3 {
