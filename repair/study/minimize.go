@@ -27,8 +27,8 @@ func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patc
 	}
 	m := &minimizer{session: s, crew: s.crew(ctx), start: s.runCost, direction: s.direction(), seeds: s.minimizeSeeds(patch), begun: map[runKey]*run{}}
 	defer m.crew.stop()
-	if m.wholeCost(patch) >= s.MinimizeTimes { // nothing would be left to try a smaller one with
-		return patch, nil
+	if cost, err := m.wholeCost(ctx, patch); err != nil || cost >= s.MinimizeTimes { // nothing would be left to try a smaller one with
+		return patch, err
 	}
 	whole, err := m.score(patch)
 	if err != nil {
@@ -152,33 +152,29 @@ func (m *minimizer) score(p repair.Patch) ([]float64, error) {
 	return m.direction.Clean(out), nil
 }
 
-// wholeCost is what score costs for a patch, as far as the search's own trainings of it from scratch tell: each seed that it was not trained to the end with.
-func (m *minimizer) wholeCost(p repair.Patch) float64 {
-	cost := 0.0
-	for _, t := range m.trials {
-		if t.From != technique.None || t.Reached <= 0 || t.Patch.String() != p.String() {
-			continue
-		}
-		cost = float64(t.Cost)
-		if whole := m.epochs(p); t.State != technique.Completed || t.Epochs < whole { // else early stopping may have ended it
-			cost *= whole / t.Reached
-		}
+// wholeCost is what score costs for a patch: its trainings with the seeds that the search has not trained it to the end with. 0 where nobody knows before:
+// early stopping may end them, or none can be started.
+func (m *minimizer) wholeCost(ctx context.Context, p repair.Patch) (float64, error) {
+	x, err := m.patched(m.search, p, m.seeds[0])
+	if err != nil || x.Recipe.EarlyStopping.Patience > 0 {
+		return 0, nil
 	}
-	total := 0.0
+	tr, err := m.Start(x, train.Options{})
+	if err != nil {
+		return 0, nil
+	}
+	defer tr.Close()
+	unit, err := m.price(ctx, nil, tr)
+	if err != nil || unit == 0 {
+		return 0, err
+	}
+	epochs, total := float64(x.Recipe.Epochs), 0.0
 	for _, seed := range m.seeds {
 		if _, ok := m.searched(p, seed); !ok {
-			total += cost
+			total += m.Cost.prices(tr, len(m.search.Data.Search)).training(epochs*float64(tr.StepsPerEpoch()), epochs) / unit
 		}
 	}
-	return total
-}
-
-// epochs is how long a patched subject trains.
-func (s *session) epochs(p repair.Patch) float64 {
-	if v, ok := p.Get(epochsKey); ok {
-		return v.Number
-	}
-	return float64(s.search.Recipe.Epochs)
+	return total, nil
 }
 
 // minimizeSeeds are the seeds with which the search has trained the patch to the end, then new ones.
@@ -197,8 +193,12 @@ func (s *session) minimizeSeeds(p repair.Patch) []uint64 {
 
 // searched is the search score of a patch that the search has trained to the end of its recipe with a seed.
 func (s *session) searched(p repair.Patch, seed uint64) (repair.Number, bool) {
+	epochs := float64(s.search.Recipe.Epochs)
+	if v, ok := p.Get(epochsKey); ok {
+		epochs = v.Number
+	}
 	for _, t := range s.trials {
-		if t.Seed == seed && t.State == technique.Completed && t.Epochs >= s.epochs(p) && t.Patch.String() == p.String() {
+		if t.Seed == seed && t.State == technique.Completed && t.Epochs >= epochs && t.Patch.String() == p.String() {
 			return t.Score.Value, true
 		}
 	}

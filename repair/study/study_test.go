@@ -413,33 +413,46 @@ func TestMinimizeTooDear(t *testing.T) {
 	}
 }
 
-// What a training will cost is told by one of the search that was made from scratch: by its epochs, unless early stopping has ended it.
+// What minimisation pays for the whole patch is known before: trainings of the patched recipe with the seeds that the search has not trained to the end.
 func TestWholeCost(t *testing.T) {
-	s := subject(t)
-	s.Recipe.Epochs = 10
-	p := repair.NewPatch(repair.Edit{Operator: "learning_rate", Target: "recipe", Value: repair.Num(1)})
-	long := p.With(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(20)})
-	trial := func(p repair.Patch, from technique.TrialID, state technique.State, asked, reached, cost float64) technique.Trial {
-		return technique.Trial{Proposal: technique.Proposal{Patch: p, From: from, Epochs: asked, Seed: 1}, State: state, Reached: reached, Cost: repair.Number(cost)}
+	w := &fakeWorld{}
+	c := config(t, w)
+	c.Cost = DefaultCost
+	recipe := func(operator string, v float64) repair.Edit {
+		return repair.Edit{Operator: operator, Target: "recipe", Value: repair.Num(v)}
 	}
-	for _, c := range []struct {
+	p := repair.NewPatch(recipe("learning_rate", 0.01))
+	completed := func(p repair.Patch, epochs float64) technique.Trial {
+		return technique.Trial{Proposal: technique.Proposal{Patch: p, From: technique.None, Epochs: epochs, Seed: 1}, State: technique.Completed}
+	}
+	const stopped = "early stopping may end it"
+	for _, x := range []struct {
 		name  string
-		trial technique.Trial
 		of    repair.Patch
-		want  float64 // of two seeds
+		trial technique.Trial
+		want  float64
 	}{
-		{"trained to the end with the first seed", trial(p, technique.None, technique.Completed, 10, 10, 3), p, 3},
-		{"stopped early with it", trial(p, technique.None, technique.Completed, 10, 4, 3), p, 3},
-		{"a fifth", trial(p, technique.None, technique.Completed, 2, 2, 3), p, 30},
-		{"cut after a fifth", trial(p, technique.None, technique.Cut, 10, 2, 3), p, 30},
-		{"half of more epochs", trial(long, technique.None, technique.Cut, 20, 10, 3), long, 12},
-		{"continued", trial(p, 0, technique.Completed, 8, 8, 1), p, 0},
-		{"another", trial(p, technique.None, technique.Completed, 10, 10, 3), long, 0},
+		{"another patch was trained", p, completed(p.With(recipe("epochs", 4)), 4), 3},
+		{"trained to the end with one seed", p, completed(p, 2), 2},
+		{"in part", p, completed(p, 1), 3},
+		{"for more epochs", p.With(recipe("epochs", 6)), completed(p, 2), 9},
+		{stopped, p, completed(p, 1), 0},
+		{"more than the device has room for", p.With(recipe("batch_size", 16)), completed(p, 2), 0}, // see fakeWorld.start
 	} {
-		m := &minimizer{session: &session{search: s, trials: []technique.Trial{c.trial}}, seeds: []uint64{1, 2}}
-		if got := m.wholeCost(c.of); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		s := &session{Config: c, search: c.Subject, account: newAccount(), trials: []technique.Trial{x.trial}}
+		if x.name == stopped {
+			s.search.Recipe.EarlyStopping = train.EarlyStopping{Monitor: "loss", Patience: 1}
 		}
+		m := &minimizer{session: s, seeds: []uint64{1, 2, 3}}
+		if _, err := s.patched(s.search, x.of, 1); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+		if got, err := m.wholeCost(t.Context(), x.of); err != nil || math.Abs(got-x.want) > 1e-9 {
+			t.Errorf("%s: %v, %v; want %v", x.name, got, err, x.want)
+		}
+	}
+	if w.live != 0 {
+		t.Errorf("%d trainings are open", w.live)
 	}
 }
 
