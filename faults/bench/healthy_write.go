@@ -83,7 +83,7 @@ func (h Healthy) csv() ([]byte, error) {
 func (h Healthy) Markdown() string {
 	var w strings.Builder
 	c := h.Config
-	fmt.Fprintf(&w, "# Healthy subjects: %s scale\n\n%d repeats, seed %d, device %s.\n", c.Scale, c.Repeats, c.Seed, h.Device)
+	fmt.Fprintf(&w, "# Healthy subjects: %s scale\n\nRepeats: %d; seed: %d; device: %s.\n", c.Scale, c.Repeats, c.Seed, h.Device)
 	w.WriteString("\nEvery search starts at a subject without a fault: of each network the fixed subject of one fault. Subjects marked * are trained on data that stands in for the published set.\n")
 	h.summaryTable(&w)
 	h.subjectTable(&w)

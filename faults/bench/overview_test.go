@@ -53,6 +53,23 @@ func TestOverview(t *testing.T) {
 	}
 }
 
+// Faults of one stand-in are named together.
+func TestStandIns(t *testing.T) {
+	r := Results{}
+	for _, x := range [][2]string{{"D1", ""}, {"D2", "a census"}, {"R1", "news"}, {"D3", "numbers"}, {"R2", "news"}} {
+		r.Values = append(r.Values, ValueRow{Fault: faults.Fault{ID: x[0], StandIn: x[1]}})
+	}
+	var w strings.Builder
+	r.standIns(&w)
+	if got, want := w.String(), "\n## Stand-ins\n\n- D2: a census\n- R1, R2: news\n- D3: numbers\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	w.Reset()
+	if (Results{Values: r.Values[:1]}).standIns(&w); w.Len() > 0 {
+		t.Errorf("%q without a stand-in", w.String())
+	}
+}
+
 // A patched training without a finite score counts as one answer for all rows, and a search without a patch as the faulty subject.
 func TestScoreOfARepeat(t *testing.T) {
 	numbers := func(v ...float64) (out []repair.Number) {

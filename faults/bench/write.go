@@ -181,7 +181,7 @@ func pm(f faults.Fault, s Sample) string {
 func (r Results) Markdown() string {
 	var w strings.Builder
 	c := r.Config
-	fmt.Fprintf(&w, "# Fault benchmark: %s protocol, %s scale\n\n%d repeats, seed %d, device %s.\n", c.Protocol, c.Scale, c.Repeats, c.Seed, r.Device)
+	fmt.Fprintf(&w, "# Fault benchmark: %s protocol, %s scale\n\nRepeats: %d; seed: %d; device: %s.\n", c.Protocol, c.Scale, c.Repeats, c.Seed, r.Device)
 	if c.Trainings > 0 {
 		fmt.Fprintf(&w, "%d trainings of each faulty and fixed subject.\n", c.Trainings)
 	}
@@ -352,11 +352,22 @@ func (r Results) legend(w *strings.Builder) {
 }
 
 func (r Results) standIns(w *strings.Builder) {
-	head := "\n## Stand-ins\n\n"
+	faults := map[string][]string{} // by what they are trained on
+	var order []string
 	for _, v := range r.Values {
-		if v.Fault.StandIn != "" {
-			fmt.Fprintf(w, "%s- %s: %s\n", head, v.Fault.ID, v.Fault.StandIn)
-			head = ""
+		text := v.Fault.StandIn
+		if text == "" {
+			continue
 		}
+		if faults[text] == nil {
+			order = append(order, text)
+		}
+		faults[text] = append(faults[text], v.Fault.ID)
+	}
+	if len(order) > 0 {
+		w.WriteString("\n## Stand-ins\n\n")
+	}
+	for _, text := range order {
+		fmt.Fprintf(w, "- %s: %s\n", strings.Join(faults[text], ", "), text)
 	}
 }
