@@ -142,7 +142,7 @@ func TestOneSeedOneTableOnCPU(t *testing.T) {
 		return c
 	}
 	want := files(t, begin())
-	if !bytes.Contains(want[TableFile], []byte("device cpu (")) {
+	if !bytes.Contains(want[TableFile], []byte("device: cpu (")) {
 		t.Fatalf("another device:\n%s", want[TableFile])
 	}
 	c := begin()
