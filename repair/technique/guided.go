@@ -387,9 +387,16 @@ func (g *guided) tellFaulty(t Trial, score float64, valid, again bool) {
 	}
 	if again {
 		g.again = true
+		asked := false
 		for _, a := range g.arms {
 			if a.agreed {
+				asked = true
 				g.settle(a, g.clearly(mean(a.scores), g.bar()))
+			}
+		}
+		if !asked && g.incumbent == nil { // it was asked for its luck
+			if a := g.contradiction(); a != nil && !g.clearly(g.bar(), a.score) {
+				a.confirm = true
 			}
 		}
 		return

@@ -298,7 +298,7 @@ func (g *guided) lengthen(a *arm) {
 		return
 	}
 	weight := g.suspects[epochsKey].Weight
-	if !a.confirm && !g.clearly(a.score, g.bar()) {
+	if !a.confirm && !g.clearly(mean(a.scores), g.bar()) {
 		weight *= g.standing(a)
 	}
 	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {

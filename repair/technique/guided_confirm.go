@@ -108,6 +108,10 @@ func (g *guided) waiting() []*arm {
 // second proposes the second seed of the best arm that waits for one, if it is short or nothing is to come before it.
 func (g *guided) second() (Proposal, bool) {
 	waiting := g.waiting()
+	if len(waiting) == 0 && g.contradicted() != nil && !g.waits() {
+		return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
+			Why: "what evidence is certain of is no better: was the faulty subject lucky?"}), true
+	}
 	if len(waiting) == 0 || waiting[0].agreed && g.waits() {
 		return Proposal{}, false
 	}
@@ -133,6 +137,34 @@ func (g *guided) second() (Proposal, bool) {
 		p.From = a.second
 	}
 	return g.send(job{a: a, rung: a.rung, confirm: true}, p), true
+}
+
+// contradicted is the best arm that evidence is certain of and that was, trained to the end, no better than the faulty subject: evidence is wrong then, or the
+// faulty subject was lucky with the search's seed, which would hide every repair. nil: there is none that has learned half as much, or the faulty subject's
+// second seed is known, or something is believed.
+func (g *guided) contradicted() *arm {
+	if g.incumbent != nil || len(g.faulty) != 1 || g.again || !g.has(Diagnosis) || !g.has(Confirmation) {
+		return nil
+	}
+	return g.contradiction()
+}
+
+// contradiction is that arm whatever is known of the faulty subject.
+func (g *guided) contradiction() *arm {
+	learned := (g.faulty[0] + g.floor) / 2
+	if !g.clearly(g.faulty[0], g.floor) {
+		return nil
+	}
+	var top *arm
+	for _, a := range g.arms {
+		if a.weight < certain || !a.over || !a.valid || a.batch != nil || slices.Contains(g.rejected, a) || !g.clearly(a.score, learned) {
+			continue
+		}
+		if top == nil || g.setup.metric().Better(a.score, top.score) {
+			top = a
+		}
+	}
+	return top
 }
 
 // overlooked is the edit that evidence asks for most, where it asks for it more than for what is about to be trained: what is wrong for certain may show
@@ -195,7 +227,7 @@ func (g *guided) tellConfirmation(j job, t Trial, score float64, valid bool) {
 	}
 	all := mean(a.scores)
 	better := valid && g.clearly(all, g.bar()) && g.worthwhile(a, all)
-	if better && len(a.scores) == 2 && (!g.clearly(score, g.bar()) || g.blurred()) {
+	if better && len(a.scores) == 2 && (g.agree(a) < 2 || g.blurred()) {
 		return
 	}
 	// A small gain may be the faulty subject's bad luck, unless evidence is certain that something is wrong there.
@@ -241,18 +273,25 @@ func (g *guided) tellDoubt(a *arm, score float64, valid bool) {
 	}
 }
 
-// settle believes an arm or rejects it.
-func (g *guided) settle(a *arm, better bool) {
-	agree := 0
+// agree counts the scores of an arm that are better than the bar.
+func (g *guided) agree(a *arm) int {
+	n := 0
 	for _, v := range a.scores {
 		if g.clearly(v, g.bar()) {
-			agree++
+			n++
 		}
 	}
-	if better && agree >= 2 {
+	return n
+}
+
+// settle believes an arm or rejects it. It may be twice its epochs then that is better.
+func (g *guided) settle(a *arm, better bool) {
+	if better && g.agree(a) >= 2 {
 		g.believe(a)
-	} else {
-		g.reject(a)
+		return
+	}
+	if g.reject(a); a.next == nil {
+		g.lengthen(a)
 	}
 }
 

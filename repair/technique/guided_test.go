@@ -299,6 +299,53 @@ func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
 	}
 }
 
+// Evidence contradicts a score where what it is certain of has learned, and not more than the faulty subject.
+func TestGuidedContradiction(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		faulty, score float64
+		weight        float64
+		over, want    bool
+	}{
+		{"as good", 0.5, 0.48, certain, true, true},
+		{"not certain", 0.5, 0.48, certain - 1, true, false},
+		{"not trained to the end", 0.5, 0.48, certain, false, false},
+		{"has learned less than half as much", 0.5, 0.28, certain, true, false},
+		{"the faulty subject has learned nothing", 0.1, 0.1, certain, true, false},
+	} {
+		g := &guided{floor: 0.1, faulty: []float64{c.faulty}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: make([]int32, 320)}}
+		a := &arm{weight: c.weight, valid: true, over: c.over, score: c.score}
+		g.arms = []*arm{a}
+		if got := g.contradicted(); (got == a) != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+		g.again = true
+		if g.contradicted() != nil {
+			t.Errorf("%s: asked twice", c.name)
+		}
+	}
+}
+
+// What a second seed has refuted may be better for twice its epochs, when it was still improving.
+func TestGuidedLengthensWhatWasRefuted(t *testing.T) {
+	for _, growing := range []bool{true, false} {
+		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
+		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
+			Data: data.Splits{Train: make([]int32, 320), Search: make([]int32, 320)}}
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "batch_size", Target: "recipe", Value: repair.Num(16)}), weight: 35, growing: growing, valid: true, over: true,
+			confirm: true, trial: 3, epochs: 1, pace: 0.9, score: 0.2, scores: []float64{0.2, 0.05}}
+		g.arms = []*arm{a}
+		if g.settle(a, false); (a.next != nil) != growing || a.confirm || g.incumbent != nil {
+			t.Errorf("growing %t: %+v", growing, a)
+		}
+		if growing && a.next.patch.String() != "batch_size(recipe) = 16; epochs(recipe) = 2" {
+			t.Errorf("next %v", a.next.patch)
+		}
+	}
+}
+
 // Beside a faulty subject that diverges, what another edit has to bring is a share of what is better than a constant answer.
 func TestGuidedWorthwhileBesideDivergence(t *testing.T) {
 	one := repair.NewPatch(repair.Edit{Operator: "kernel_initializer", Target: "w", Value: repair.Word("he_normal")})

@@ -174,6 +174,41 @@ func TestGuidedAsksOtherSeeds(t *testing.T) {
 	}
 }
 
+// A faulty subject that was lucky with the search's seed does not hide what evidence is certain of, and one that was not is asked once.
+func TestGuidedContradicted(t *testing.T) {
+	faulty := func(first, others float64) func(uint64) float64 {
+		return func(seed uint64) float64 {
+			if seed == 1 {
+				return first
+			}
+			return others
+		}
+	}
+	edited := func(v float64) func(uint64) float64 { return func(uint64) float64 { return v } }
+	constant := []diagnose.Symptom{{Kind: diagnose.ConstantKernel, Node: "w1", Measure: "different initial values", Value: 1, Limit: 2}}
+	for _, c := range []struct {
+		name        string
+		w           world
+		symptoms    []diagnose.Symptom
+		asked, want bool
+	}{
+		{"lucky", unlucky(faulty(0.62, 0.3), edited(0.6)), constant, true, true},
+		{"lucky, without evidence", unlucky(faulty(0.62, 0.3), edited(0.6)), nil, false, false},
+		{"as good with two seeds", unlucky(faulty(0.62, 0.62), edited(0.6)), constant, true, false},
+	} {
+		trials, patch, _ := c.w.search(t, 20, 1, c.symptoms...)
+		asked := 0
+		for _, x := range trials {
+			if len(x.Patch) == 0 && x.Seed == 2 {
+				asked++
+			}
+		}
+		if got := has(patch, "kernel_initializer", "w1", "glorot_uniform"); got != c.want || (asked == 1) != c.asked || asked > 1 {
+			t.Errorf("%s: recommends %v, asked for the faulty subject's second seed %d times", c.name, patch, asked)
+		}
+	}
+}
+
 // What was drawn by chance is trained to the end with a second seed too, however far ahead it was early.
 func TestGuidedDoubtsWhatChanceDrew(t *testing.T) {
 	w := world(func(p repair.Patch, epochs float64, _ uint64) float64 {
