@@ -102,6 +102,7 @@ func TestSmallGainIsNoRepair(t *testing.T) {
 
 // The gain of an error is one downwards, and beside a faulty subject that is worse than the constant answer any gain counts.
 func TestMinGain(t *testing.T) {
+	const diverged = 7 // a gain of three quarters in nine of ten pairs, and one training that diverged
 	for _, c := range []struct {
 		metric                   train.Metric
 		faulty, constant, change float64
@@ -115,9 +116,20 @@ func TestMinGain(t *testing.T) {
 		{train.MAE, 0.2, 1.2, -0.11, 0.1, false},
 		{train.MAE, 1.3, 1.2, -0.11, 0, false},
 		{train.MAE, math.Inf(1), 1.2, math.Inf(-1), 0, false},
+		{train.MAE, 0.2, 1.2, diverged, 0.1, false},
 	} {
 		s := &session{Config: Config{MinGain: 0.1, Subject: repair.Subject{Recipe: train.Recipe{Metric: c.metric}}}}
-		r := &Report{Faulty: Sample{Mean: repair.Number(c.faulty)}, Constant: &ConstantTest{Score: repair.Number(c.constant)}, Interval: &Interval{Mean: repair.Number(c.change)}}
+		values := func(v ...float64) (out []repair.Number) {
+			for _, x := range v {
+				out = append(out, repair.Number(x))
+			}
+			return out
+		}
+		r := &Report{Faulty: Sample{Mean: repair.Number(c.faulty)}, Constant: &ConstantTest{Score: repair.Number(c.constant)}}
+		if r.Faulty.Values, r.Repaired.Values = values(c.faulty), values(c.faulty+c.change); c.change == diverged {
+			r.Faulty.Values = values(0.2, 0.21, 0.22, 0.19, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2)
+			r.Repaired.Values = values(0.05, 0.04, 0.06, 0.05, 0.05, math.Inf(1), 0.05, 0.05, 0.05, 0.05)
+		}
 		r.MinGain = s.minGain(r)
 		if math.Abs(float64(r.MinGain)-c.least) > 1e-12 || s.small(r) != c.small {
 			t.Errorf("%+v: %v at least, small %v", c, r.MinGain, s.small(r))

@@ -275,7 +275,7 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 	case p < significance && s.small(r):
 		r.Small = true
 		r.Reason = fmt.Sprintf("the gain is proven and small, %.2g: a repair of a model that is so much better than one answer for all rows gains %.2g at least",
-			math.Abs(float64(r.Interval.Mean)), float64(r.MinGain))
+			s.gain(r), float64(r.MinGain))
 	case p < significance:
 		r.Verdict = Repaired
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)
