@@ -102,7 +102,7 @@ func (g *guided) promising() (*arm, string) {
 		groups := map[*arm][]*arm{}
 		var bases []*arm
 		for _, a := range g.arms {
-			if a.valid && (a.rung >= rung || a.over) || a.rung == rung {
+			if a.competed(rung) {
 				if groups[a.batch] == nil {
 					bases = append(bases, a.batch)
 				}
@@ -116,6 +116,11 @@ func (g *guided) promising() (*arm, string) {
 		}
 	}
 	return nil, ""
+}
+
+// competed says whether an arm has a score of its own at the end of a rung: one whose training ends before it has none, nor has what continues another.
+func (a *arm) competed(rung int) bool {
+	return !a.doubled && a.valid && rung <= len(a.history) && !math.IsNaN(a.history[rung-1])
 }
 
 // doubling is the next training for twice the epochs of one that was better for its double.
@@ -163,9 +168,7 @@ func (g *guided) promote(all []*arm, rung int) *arm {
 		if a.rung > rung || a.pending || a.over {
 			passed++
 		}
-		if rung <= len(a.history) && !math.IsNaN(a.history[rung-1]) {
-			scores = append(scores, a.history[rung-1])
-		}
+		scores = append(scores, a.history[rung-1])
 	}
 	top := g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
 	if top == nil || passed >= len(all)/reduction {
@@ -181,7 +184,7 @@ func (g *guided) promote(all []*arm, rung int) *arm {
 // deeper says whether evidence asks for the next rung of an arm rather than for anything new, each for what it costs, where scores say nothing: the arms
 // have not learned more than a constant answer yet.
 func (g *guided) deeper(a *arm, rung int) bool {
-	if m := g.setup.metric(); !m.Maximize() || math.IsNaN(g.floor) || m.Better(a.score, g.floor) {
+	if !g.setup.metric().Maximize() || math.IsNaN(g.floor) || g.clearly(a.score, g.floor) {
 		return false
 	}
 	first, _ := g.fresh()

@@ -165,6 +165,7 @@ func TestGuidedDeeper(t *testing.T) {
 		want          bool
 	}{
 		{13, 0.525, true}, {11, 0.525, false}, {13, 0.4, false}, {13, math.NaN(), false}, // the second rung costs three times the first
+		{13, 0.49, true}, {13, 0.48, false}, // half a standard error is 0.0125
 	} {
 		g := &guided{floor: c.floor, first: 10, arms: []*arm{a, fresh}}
 		g.setup.Subject.Recipe = train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 4}
@@ -172,6 +173,31 @@ func TestGuidedDeeper(t *testing.T) {
 		if a.weight = c.weight; g.deeper(a, 1) != c.want {
 			t.Errorf("weight %v, constant answer %v: %v", c.weight, c.floor, !c.want)
 		}
+	}
+}
+
+// A rung's best goes on although as many arms have ended that have no score there: their trainings end before it, or continue others.
+func TestGuidedPromotesOfThoseThatCompeted(t *testing.T) {
+	g := &guided{floor: 0.1, first: 10, faulty: []float64{0.3}, spent: 5, used: 0.25, known: map[string]bool{}}
+	g.setup.Subject.Recipe = train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 64}
+	g.setup.Subject.Data = data.Splits{Train: make([]int32, 100), Search: make([]int32, 400)}
+	edit := func(i int) repair.Patch {
+		return repair.NewPatch(repair.Edit{Operator: "units", Target: "w1", Value: repair.Num(float64(i))})
+	}
+	for i := range 4 { // they have done two rungs, and the first of them is the best
+		score := 0.15
+		if i == 0 {
+			score = 0.25
+		}
+		g.arms = append(g.arms, &arm{patch: edit(i), weight: 1, valid: true, rung: 2, score: score, history: []float64{0.1, score}})
+	}
+	g.screened = minScreened
+	for i := range 4 {
+		g.arms = append(g.arms, &arm{patch: edit(10 + i), weight: 1, valid: true, over: true, rung: 1, score: 0.12, history: []float64{0.12}},
+			&arm{patch: edit(20 + i), weight: 1, valid: true, over: true, doubled: true, rung: 2, score: 0.12, history: []float64{0.12, 0.12}})
+	}
+	if a, why := g.promising(); a != g.arms[0] {
+		t.Errorf("%+v, %s", a, why)
 	}
 }
 
