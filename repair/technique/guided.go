@@ -23,8 +23,9 @@ import (
 //  3. Training longer is one of the edits. It continues a checkpoint, the faulty subject's or that of a patch that was still improving, and is
 //     doubled as long as that helps.
 //  4. What is better at the end has to be so with a second seed before it is believed, a short training of it where the gain is large
-//     (guided_confirm.go); so is the faulty subject's score before evidence that is certain is dropped for it. Then edits are tried on top of it, those first that helped alone, and on the faulty subject still, the more of these the
-//     less the patch has gained; where nothing single helps, random pairs and triples of suspects.
+//     (guided_confirm.go); so has the faulty subject's score before evidence that is certain is dropped for it. Then edits are tried on top of
+//     it, those first that helped alone, and on the faulty subject still, the more of these the less the patch has gained; where nothing single
+//     helps, random pairs and triples of suspects.
 //  5. It ends when a believed patch has no room left above it, or no edit is worth what its first training costs (guided_worth.go). The best of many arms is
 //     asked for with one more seed before that.
 type guided struct {

@@ -108,17 +108,15 @@ func (g *guided) waiting() []*arm {
 // second proposes the second seed of the best arm that waits for one, if it is short or nothing is to come before it.
 func (g *guided) second() (Proposal, bool) {
 	waiting := g.waiting()
-	if len(waiting) == 0 && g.contradicted() != nil && !g.waits() {
-		return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
-			Why: "what evidence is certain of is no better: was the faulty subject lucky?"}), true
+	if len(waiting) == 0 && g.contradicted() && !g.waits() {
+		return g.faultyAgain("what evidence is certain of is no better: was the faulty subject lucky?"), true
 	}
 	if len(waiting) == 0 || waiting[0].agreed && g.waits() {
 		return Proposal{}, false
 	}
 	a := waiting[0]
 	if a.agreed {
-		return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1,
-			Why: "is the faulty subject as bad with a second seed?"}), true
+		return g.faultyAgain("is the faulty subject as bad with a second seed?"), true
 	}
 	if c, ok := g.check(a); ok {
 		return g.send(job{a: a, rung: a.rung, confirm: true, check: &c}, Proposal{Patch: a.patch, Epochs: c.epochs, From: None, Seed: g.setup.Seed + 1,
@@ -139,22 +137,24 @@ func (g *guided) second() (Proposal, bool) {
 	return g.send(job{a: a, rung: a.rung, confirm: true}, p), true
 }
 
-// contradicted is the best arm that evidence is certain of and that was, trained to the end, no better than the faulty subject: evidence is wrong then, or the
-// faulty subject was lucky with the search's seed, which would hide every repair. nil: there is none that has learned half as much, or the faulty subject's
-// second seed is known, or something is believed.
-func (g *guided) contradicted() *arm {
-	if g.incumbent != nil || len(g.faulty) != 1 || g.again || !g.has(Diagnosis) || !g.has(Confirmation) {
-		return nil
-	}
-	return g.contradiction()
+// faultyAgain proposes the faulty subject's second seed.
+func (g *guided) faultyAgain(why string) Proposal {
+	return g.send(job{confirm: true}, Proposal{Epochs: epochsOf(g.setup, nil), From: None, Seed: g.setup.Seed + 1, Why: why})
 }
 
-// contradiction is that arm whatever is known of the faulty subject.
+// contradicted says whether evidence contradicts the one score of the faulty subject that is known, while nothing is believed: evidence is wrong then, or the
+// faulty subject was lucky with the search's seed, which would hide every repair.
+func (g *guided) contradicted() bool {
+	return g.incumbent == nil && len(g.faulty) == 1 && !g.again && g.has(Diagnosis) && g.has(Confirmation) && g.contradiction() != nil
+}
+
+// contradiction is the best arm that evidence is certain of and that was, trained to the end, no better than the faulty subject; nil: there is none that has
+// learned half as much, or the faulty subject has learned nothing.
 func (g *guided) contradiction() *arm {
-	learned := (g.faulty[0] + g.floor) / 2
 	if !g.clearly(g.faulty[0], g.floor) {
 		return nil
 	}
+	learned := (g.faulty[0] + g.floor) / 2
 	var top *arm
 	for _, a := range g.arms {
 		if a.weight < certain || !a.over || !a.valid || a.batch != nil || slices.Contains(g.rejected, a) || !g.clearly(a.score, learned) {

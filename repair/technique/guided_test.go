@@ -343,11 +343,11 @@ func TestGuidedContradiction(t *testing.T) {
 		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy}, Data: data.Splits{Search: make([]int32, 320)}}
 		a := &arm{weight: c.weight, valid: true, over: c.over, score: c.score}
 		g.arms = []*arm{a}
-		if got := g.contradicted(); (got == a) != c.want {
+		if got := g.contradiction(); (got == a) != c.want || g.contradicted() != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 		g.again = true
-		if g.contradicted() != nil {
+		if g.contradicted() {
 			t.Errorf("%s: asked twice", c.name)
 		}
 	}
