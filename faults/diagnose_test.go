@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"netmend/data"
@@ -58,9 +57,6 @@ func TestHealthySubjectsShowNoNewSymptoms(t *testing.T) {
 			}
 			d, ok := opened[p.Data]
 			if !ok {
-				if testing.Short() && strings.HasPrefix(p.Data, "cifar10") { // for the race detector, which takes two minutes to read all of CIFAR-10
-					t.Skip("CIFAR-10 is long")
-				}
 				if d.train, d.test, err = dataset.Open(p.Data, root, p.TrainRows, p.TestRows); err != nil {
 					t.Skip(err)
 				}
