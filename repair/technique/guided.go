@@ -79,6 +79,7 @@ type arm struct {
 	epochs  float64            // that are trained
 	pace    float64            // what an epoch costs, in faulty trainings; 0: not known
 	growing bool               // it was improving when it ended
+	fallen  float64            // share of the loss that went in the second half of its epochs; NaN: not known
 	doubled bool               // it is another training for twice its epochs …
 	half    *arm               // … this one; nil: the faulty subject's
 	next    *arm               // the same for twice the epochs; nil: not proposed
@@ -108,6 +109,7 @@ const (
 	lowerShare   = 0.02    // of an error that must be gained to count, where lower is better
 	longerShare  = 0.2     // of the error that is left must go for training twice as long: the one edit that costs what it brings
 	probeShare   = 0.1     // of the budget that training longer may cost while it has shown nothing yet
+	fallenShare  = 0.05    // of the loss that must go for a training to be learning: less is no decrease to TheDeepChecker
 	muteUpdates  = 100     // updates before which most networks show nothing, a tenth of what TheDeepChecker trains a single batch for
 	nearShare    = 0.25    // of the new arms that are built on the incumbent at least
 	hurtFactor   = 0.1     // of the weight of numbers beyond one that was worse than what it was tried on
@@ -326,7 +328,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 		a.history = append(a.history, g.past(a, len(a.history)))
 	}
 	a.history = append(a.history, score)
-	a.growing = g.grows(t)
+	a.growing, a.fallen = g.grows(t), fallen(t.Curve)
 	if g.incumbent == nil && len(g.faulty) == 0 { // it trains, which the faulty subject does not: something to build on
 		a.scores = []float64{score}
 		g.believe(a)
@@ -334,7 +336,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if !g.whole(a.patch, rung) {
 		return
 	}
-	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.mute(a) && !a.patch[0].Value.IsText {
+	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.mute(a) && !g.begun(a) && !a.patch[0].Value.IsText {
 		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
@@ -364,6 +366,16 @@ func (g *guided) supersede(a *arm) {
 func (g *guided) grows(t Trial) bool {
 	return t.Steps < diagnose.EnoughUpdates ||
 		slices.ContainsFunc(t.Symptoms, func(s diagnose.Symptom) bool { return s.Kind == diagnose.StillImproving })
+}
+
+// fallen is the share of the loss that went from the middle of a training to its end; NaN: it has no middle.
+func fallen(curve []Point) float64 {
+	n := len(curve)
+	if n < 2 {
+		return math.NaN()
+	}
+	before, after := float64(curve[n/2-1].Loss), float64(curve[n-1].Loss)
+	return (before - after) / math.Abs(before)
 }
 
 // worthwhile says whether what an edit brings on top of the incumbent is enough to keep it, and what a longer training brings is worth its cost:
@@ -486,10 +498,21 @@ func (g *guided) perfect(score float64) bool {
 	return g.setup.metric().Maximize() && score >= 1-1/float64(g.setup.rows())
 }
 
-// fresh is an arm that was not tried and is worth it: the most suspected one, or every fourth time one drawn uniformly. It is built on the incumbent, or
-// on the faulty subject or an older patch, the more often the less the incumbent has gained: a patch that helps a little must not hide the one that is
-// needed. It is the same until it is proposed.
+// fresh is an arm that was not tried and is worth it: the most suspected one, or every fourth time one drawn uniformly. It is the same until it is proposed.
 func (g *guided) fresh() (*arm, string) {
+	open, rng := g.untried()
+	if g.uniform() && len(open) > 0 {
+		return open[rng.IntN(len(open))], "drawn uniformly"
+	}
+	if top := g.suspected(open); top != nil {
+		return top, top.why
+	}
+	return nil, ""
+}
+
+// untried are the arms of which the next new one comes: built on the incumbent, or on the faulty subject or an older patch, the more often the less the
+// incumbent has gained: a patch that helps a little must not hide the one that is needed. Which of them is drawn by what it gives besides.
+func (g *guided) untried() ([]*arm, *rand.Rand) {
 	shares := g.shares()
 	var near, far []*arm
 	for _, a := range g.arms {
@@ -502,19 +525,17 @@ func (g *guided) fresh() (*arm, string) {
 		}
 	}
 	rng := rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn)))
-	open := near
 	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || rng.Float64() >= g.nearness()) {
-		open = far
+		return far, rng
 	}
-	if len(open) == 0 {
-		return nil, ""
-	}
-	if g.uniform() {
-		return open[rng.IntN(len(open))], "drawn uniformly"
-	}
+	return near, rng
+}
+
+// suspected is the most suspected of some arms; nil: there is none.
+func (g *guided) suspected(arms []*arm) *arm {
 	var top *arm
 	most := math.Inf(-1)
-	for _, a := range open {
+	for _, a := range arms {
 		v := g.promise(a)
 		if a.from == None { // what costs more has to be suspected more; training longer has its price in its weight
 			v /= max(1, g.dear(a))
@@ -523,7 +544,7 @@ func (g *guided) fresh() (*arm, string) {
 			top, most = a, v
 		}
 	}
-	return top, top.why
+	return top
 }
 
 // nearness is the share of the new arms that are built on the incumbent: as large as what that has gained of the error. Where the faulty subject has no score,

@@ -276,18 +276,31 @@ func (g *guided) mute(a *arm) bool {
 	return 2*a.epochs*g.perEpoch(a.patch) < muteUpdates && !g.better(g.paired(), g.floor, marginal)
 }
 
-// behind says whether an arm is worse than the bar, as far as its score says anything. The faulty subject's own training for twice its epochs is not as long as it
-// has made few updates and is better than a constant answer: one score tells less than that.
-func (g *guided) behind(a *arm) bool {
-	begun := a.doubled && a.half == nil && a.epochs*g.perEpoch(a.patch) < diagnose.EnoughUpdates && g.clearly(a.score, g.floor)
-	return g.worse(a.score) && !g.mute(a) && !begun
+// begun says whether an arm is a training for twice the epochs that has begun to learn, with few updates: the faulty subject's own is better than a constant answer,
+// of which one score tells more than of how much, or what it learns does not show but in its loss.
+func (g *guided) begun(a *arm) bool {
+	if !a.doubled || a.epochs*g.perEpoch(a.patch) >= diagnose.EnoughUpdates {
+		return false
+	}
+	if g.clearly(a.score, g.floor) {
+		return a.half == nil
+	}
+	return a.fallen >= fallenShare
+}
+
+// behind says whether an arm is worse than the bar, as far as its score says anything.
+func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.mute(a) && !g.begun(a) }
+
+// stuck says whether an arm has learned nothing, and was not about to: its score says no more than a constant answer, and its loss did not fall.
+func (g *guided) stuck(a *arm) bool {
+	return a.fallen < fallenShare && !g.clearly(a.score, g.floor) && !g.mute(a)
 }
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
 // worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have, and counts less the less its edits
-// are suspected; on top of a believed patch it ends there.
+// are suspected; on top of a believed patch it ends there. With an edit that evidence is certain of it is suspected as what mends two broken rules is: see lawful.
 func (g *guided) lengthen(a *arm) {
-	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.incumbent != nil && a.doubled && !a.confirm {
+	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.stuck(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
 	}
 	probe := probeShare
@@ -300,6 +313,9 @@ func (g *guided) lengthen(a *arm) {
 	weight := g.suspects[epochsKey].Weight
 	if !a.confirm && !g.clearly(mean(a.scores), g.bar()) {
 		weight *= g.standing(a)
+	}
+	if !a.doubled && a.weight >= certain {
+		weight = max(weight, math.Sqrt(weight*a.weight))
 	}
 	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {
 		a.next.pace, a.next.half = a.pace, a

@@ -160,7 +160,7 @@ func (g *guided) evident(a *arm) bool {
 }
 
 // promote finds an arm among the best 1/reduction of those that have reached a rung, that has not gone further. Where none of them stands out the rung
-// says nothing, and so fewer go on, those that are suspected most.
+// says nothing, and so fewer go on, those that are suspected most; more, where evidence asks for that.
 func (g *guided) promote(all []*arm, rung int) *arm {
 	passed := 0
 	var scores []float64
@@ -171,11 +171,15 @@ func (g *guided) promote(all []*arm, rung int) *arm {
 		scores = append(scores, a.history[rung-1])
 	}
 	top := g.best(func(a *arm) bool { return a.rung == rung && slices.Contains(all, a) })
-	if top == nil || passed >= len(all)/reduction {
+	if top == nil || len(all) < reduction {
 		return nil
 	}
 	slices.Sort(scores)
-	if stands := g.clearly(top.score, scores[len(scores)/2]); !stands && passed >= len(all)/(reduction*reduction) && !g.deeper(top, rung) {
+	most := len(all) / reduction
+	if !g.clearly(top.score, scores[len(scores)/2]) {
+		most /= reduction
+	}
+	if passed >= most && !g.deeper(top, rung) {
 		return nil
 	}
 	return top
@@ -187,7 +191,8 @@ func (g *guided) deeper(a *arm, rung int) bool {
 	if !g.setup.metric().Maximize() || math.IsNaN(g.floor) || g.clearly(a.score, g.floor) {
 		return false
 	}
-	first, _ := g.fresh()
+	open, _ := g.untried()
+	first := g.suspected(open)
 	return first == nil || a.weight*g.first > g.promise(first)*(g.target(rung)-g.target(rung-1))
 }
 

@@ -176,6 +176,36 @@ func TestGuidedDeeper(t *testing.T) {
 	}
 }
 
+// Where scores say nothing, a rung promotes more than its best quarter: those that evidence asks for more than for anything new.
+func TestGuidedPromotesByEvidence(t *testing.T) {
+	word := func(w string, weight float64) *arm {
+		return &arm{patch: repair.NewPatch(repair.Edit{Operator: "optimizer", Target: "recipe", Value: repair.Word(w)}), weight: weight}
+	}
+	for _, c := range []struct {
+		name          string
+		weight, score float64
+		want          bool
+	}{
+		{"asked for more than what is new", 13, 0.5, true}, {"asked for less", 11, 0.5, false}, {"scores tell", 13, 0.6, false},
+	} {
+		g := &guided{floor: 0.5, first: 10, faulty: []float64{0.5}}
+		g.setup.Subject.Recipe = train.Recipe{Metric: train.Accuracy, BatchSize: 10, Epochs: 64}
+		g.setup.Subject.Data = data.Splits{Train: make([]int32, 100), Search: make([]int32, 400)}
+		a := word("adam", c.weight)
+		a.valid, a.rung, a.score, a.history = true, 1, c.score, []float64{c.score}
+		all := []*arm{a}
+		for _, w := range []string{"sgd", "adamax", "nadam"} {
+			b := word(w, 20)
+			b.valid, b.over, b.rung, b.history = true, true, 3, []float64{c.score, c.score, c.score}
+			all = append(all, b)
+		}
+		g.arms = append(all, word("adagrad", 4))
+		if got := g.promote(all, 1); (got == a) != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 // A rung's best goes on although as many arms have ended that have no score there: their trainings end before it, or continue others.
 func TestGuidedPromotesOfThoseThatCompeted(t *testing.T) {
 	g := &guided{floor: 0.1, first: 10, faulty: []float64{0.3}, spent: 5, used: 0.25, known: map[string]bool{}}
@@ -302,25 +332,49 @@ func TestGuidedWithoutLearning(t *testing.T) {
 }
 
 // Training longer may cost a tenth of the budget while it has shown nothing, and twice that while it cannot have shown anything: there are few updates, and
-// no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more.
+// no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more. What learns only by its
+// loss is not behind, and what does not even do that is not trained longer.
 func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
+	falls, stays := fallenShare, fallenShare-0.01
 	for _, c := range []struct {
-		rows                int
-		pace, faulty, score float64
-		want                bool
+		rows                        int
+		pace, faulty, score, fallen float64
+		want                        bool
 	}{
-		{320, 0.9, 0.1, 0.1, true}, {320, 1.2, 0.1, 0.1, true}, {320, 2.2, 0.1, 0.1, false}, {640, 0.9, 0.1, 0.1, true}, {640, 1.2, 0.1, 0.1, false},
-		{320, 1.2, 0.12, 0.1, true}, {640, 0.9, 0.12, 0.1, false}, {320, 0.9, 0.3, 0.3, true}, {320, 1.2, 0.3, 0.3, false}, {320, 0.9, 0.3, 0.1, false},
-		{640, 0.9, 0.3, 0.25, true}, {640, 1.2, 0.3, 0.25, false}, {16000, 0.9, 0.3, 0.25, false}, // behind, after 80 or 2000 updates
+		{320, 0.9, 0.1, 0.1, stays, true}, {320, 1.2, 0.1, 0.1, stays, true}, {320, 2.2, 0.1, 0.1, stays, false}, {640, 0.9, 0.1, 0.1, falls, true},
+		{640, 0.9, 0.1, 0.1, stays, false}, {640, 0.9, 0.1, 0.1, math.NaN(), true}, {640, 1.2, 0.1, 0.1, falls, false}, {640, 0.9, 0.1, 0.12, stays, true},
+		{320, 1.2, 0.12, 0.1, stays, true}, {640, 0.9, 0.12, 0.1, stays, false}, {320, 0.9, 0.3, 0.3, stays, true}, {320, 1.2, 0.3, 0.3, stays, false},
+		{320, 0.9, 0.3, 0.1, falls, true}, {320, 0.9, 0.3, 0.1, stays, false}, {16000, 0.9, 0.3, 0.1, falls, false}, // behind, after 40 or 2000 updates
+		{640, 0.9, 0.3, 0.25, stays, true}, {640, 1.2, 0.3, 0.25, stays, false}, {16000, 0.9, 0.3, 0.25, falls, false}, // behind, after 80 or 2000 updates
 	} {
 		g := &guided{floor: 0.1, faulty: []float64{c.faulty}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
 		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
 		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
 			Data: data.Splits{Train: make([]int32, c.rows), Search: make([]int32, 320)}}
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)}), growing: true, doubled: true, valid: true, over: true,
-			trial: 3, epochs: 2, pace: c.pace, score: c.score}
+			trial: 3, epochs: 2, pace: c.pace, score: c.score, fallen: c.fallen}
 		if g.lengthen(a); (a.next != nil) != c.want {
 			t.Errorf("%+v: another doubling %t", c, !c.want)
+		}
+	}
+}
+
+// The loss of the last epoch beside that of the middle one.
+func TestFallen(t *testing.T) {
+	curve := func(losses ...float64) (out []Point) {
+		for _, v := range losses {
+			out = append(out, Point{Loss: repair.Number(v)})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		curve []Point
+		want  float64
+	}{
+		{nil, math.NaN()}, {curve(2), math.NaN()}, {curve(2, 1), 0.5}, {curve(9, 2, 1), 8. / 9}, {curve(9, 2, 1.5, 1), 0.5}, {curve(1, 2), -1}, {curve(-0.5, -0.6), 0.2},
+	} {
+		if got := fallen(c.curve); math.Abs(got-c.want) > 1e-12 || math.IsNaN(got) != math.IsNaN(c.want) {
+			t.Errorf("%v: %v, want %v", c.curve, got, c.want)
 		}
 	}
 }
@@ -349,6 +403,22 @@ func TestGuidedContradiction(t *testing.T) {
 		g.again = true
 		if g.contradicted() {
 			t.Errorf("%s: asked twice", c.name)
+		}
+	}
+}
+
+// What evidence is certain of, and has shown nothing, is suspected for twice its epochs as what mends two rules is: the geometric mean of both.
+func TestGuidedLengthensWhatIsCertain(t *testing.T) {
+	for _, c := range []struct{ weight, want float64 }{{certain + 6, math.Sqrt((certain + 6) * 9)}, {certain - 1, 9}} {
+		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 9}}}
+		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
+			Data: data.Splits{Train: make([]int32, 320), Search: make([]int32, 320)}}
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "activation", Target: "a", Value: repair.Word("linear")}), weight: c.weight, growing: true, valid: true,
+			over: true, trial: 3, epochs: 1, pace: 0.9, score: 0.1, fallen: math.NaN()}
+		g.arms = []*arm{a}
+		if g.lengthen(a); a.next == nil || math.Abs(a.next.weight-c.want) > 1e-9 {
+			t.Errorf("weight %v: next %+v, want a weight of %v", c.weight, a.next, c.want)
 		}
 	}
 }
