@@ -219,7 +219,7 @@ func (t *Table) weigh(symptoms []Symptom, space repair.Space) []Ranking {
 	effects := make([]Suspect, len(space))                // what effects add
 	before, causes := 0.0, 0.0
 	for i, x := range space {
-		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator) * t.habit(x), Prefer: map[repair.Value]float64{}}}
+		r := Ranking{Slot: x, Suspect: Suspect{Weight: prior(x.Operator, len(of[x.Operator])) * t.habit(x), Prefer: map[repair.Value]float64{}}}
 		votes[i], effects[i].Prefer = map[repair.Value]float64{}, map[repair.Value]float64{}
 		before += r.Weight
 		for _, p := range t.pointers(x, byRule(symptoms, x, outputs), nodes, of[x.Operator]) {

@@ -20,7 +20,8 @@ import (
 //
 // (DuMouchel 1999, "Bayesian data mining in large frequency tables", The American Statistician 53:177, eq. 6, with a single gamma prior, whose
 // mean is the rule's factor and whose weight is that of k expected mutants). The slot's weight rises by p·(lift - 1), where that is positive: what was
-// never counted raises it by the rule's w.
+// never counted raises it by the rule's w. Where an operator has n slots, more than the usual 4,
+// each has √(4/n) of its prior, and of the weight of a rule that points at all of them.
 //
 // Each family counts once for every operator however many mutants of it there are: numbers are shares of a family's mutants, summed over families.
 // Networks that no edit repairs, and healthy ones, are two operators more: evidence that they show too expects more than is found.
@@ -98,13 +99,21 @@ var Shipped = sync.OnceValue(func() *Table { return NewTable(Learned(), DefaultS
 // ID stands for counts and settings: tables of one ID say the same.
 func (t *Table) ID() string { return t.id }
 
-// prior is an operator's weight before anything is known.
-func prior(operator string) float64 {
-	if p, ok := priors[operator]; ok {
-		return p
+// prior is the weight of one of an operator's slots, of all that there are, before anything is known.
+func prior(operator string, all int) float64 {
+	p, ok := priors[operator]
+	if !ok {
+		p = 0.5
 	}
-	return 0.5
+	return p * shared(all)
 }
+
+// usualSlots is how many slots of an operator a network has that the priors and the weights of rules are for: the benchmark's have two to six layers.
+const usualSlots = 4
+
+// shared is what each of many slots has of what points at them all. One of them is wrong rather than each, so that a deep network is not suspected of its
+// initialisers above all; on a root, since an author does the same in many layers.
+func shared(slots int) float64 { return math.Sqrt(usualSlots / float64(max(usualSlots, slots))) }
 
 // habit is the factor of a slot's current value.
 func (t *Table) habit(x repair.Slot) float64 {
@@ -120,7 +129,7 @@ func (t *Table) habit(x repair.Slot) float64 {
 // raise is by how much evidence of a kind raises a slot's weight. Rules that point at it have the weight w. near of the operator's slots, of all of
 // them, are at the nodes of the evidence; here says whether this one is.
 func (t *Table) raise(kind Kind, operator string, w float64, here bool, near, all int) float64 {
-	p := prior(operator)
+	p := prior(operator, all)
 	n, e := 0.0, 0.0
 	if t.mutants[operator] > 0 {
 		k := pairKey{string(kind), operator}
@@ -148,7 +157,11 @@ func (t *Table) pointers(x repair.Slot, rules map[Kind][]rule, nodes map[Kind]ma
 	for _, kind := range slices.Sorted(maps.Keys(nodes)) { // sums of floats depend on their order
 		w, near := 0.0, 0
 		for _, r := range rules[kind] {
-			w += r.weight
+			if r.at == every {
+				w += r.weight * shared(len(targets))
+			} else {
+				w += r.weight
+			}
 		}
 		for _, target := range targets {
 			if nodes[kind][target] {

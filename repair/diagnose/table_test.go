@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,6 +69,27 @@ func TestTableOfRulesAlone(t *testing.T) {
 		{Operator: "learning_rate", Target: "recipe"}: 3 + 4 + 4,
 		{Operator: "activation", Target: "a"}:         1 + 6,
 		{Operator: "activation", Target: "b"}:         1,
+		{Operator: "units", Target: "a"}:              0.3,
+	} {
+		if v := got[key].Weight; math.Abs(v-want) > 1e-12 {
+			t.Errorf("%v: %v, want %v", key, v, want)
+		}
+	}
+}
+
+// In a deep network a slot has less of what points at all slots of its operator, and all of what points at itself: of 16 activations, √(4/16).
+func TestTableOfManySlots(t *testing.T) {
+	table := diagnose.NewTable(diagnose.Counts{}, diagnose.Settings{Rule: 1, Value: 0.1})
+	space := tableSpace()
+	for i := range 14 {
+		space = append(space, repair.Slot{Operator: "activation", Target: strconv.Itoa(i), Current: repair.Word("relu")})
+	}
+	got := table.Suspicion([]diagnose.Symptom{{Kind: diagnose.DeadUnits, Node: "a"}, {Kind: diagnose.InputIgnored}}, space)
+	for key, want := range map[repair.Key]float64{
+		{Operator: "learning_rate", Target: "recipe"}: 3 + 4,
+		{Operator: "activation", Target: "a"}:         (1+3)/2. + 6,
+		{Operator: "activation", Target: "b"}:         (1 + 3) / 2.,
+		{Operator: "activation", Target: "13"}:        (1 + 3) / 2.,
 		{Operator: "units", Target: "a"}:              0.3,
 	} {
 		if v := got[key].Weight; math.Abs(v-want) > 1e-12 {
