@@ -20,8 +20,8 @@ import (
 //
 // (DuMouchel 1999, "Bayesian data mining in large frequency tables", The American Statistician 53:177, eq. 6, with a single gamma prior, whose
 // mean is the rule's factor and whose weight is that of k expected mutants). The slot's weight rises by p·(lift - 1), where that is positive: what was
-// never counted raises it by the rule's w. Where an operator has n slots, more than the usual 4,
-// each has √(4/n) of its prior, and of the weight of a rule that points at all of them.
+// never counted raises it by the rule's w. Where an operator has n slots, more than the usual 4, each
+// has √(4/n) of its prior, and of the weight of a rule that points at all of them.
 //
 // Each family counts once for every operator however many mutants of it there are: numbers are shares of a family's mutants, summed over families.
 // Networks that no edit repairs, and healthy ones, are two operators more: evidence that they show too expects more than is found.
@@ -108,7 +108,7 @@ func prior(operator string, all int) float64 {
 	return p * shared(all)
 }
 
-// usualSlots is how many slots of an operator a network has that the priors and the weights of rules are for: the benchmark's have two to six layers.
+// usualSlots is how many slots of an operator a network has that the priors and the weights of rules are for: the benchmark's have four at most, but for C, which has six.
 const usualSlots = 4
 
 // shared is what each of many slots has of what points at them all. One of them is wrong rather than each, so that a deep network is not suspected of its
@@ -157,11 +157,11 @@ func (t *Table) pointers(x repair.Slot, rules map[Kind][]rule, nodes map[Kind]ma
 	for _, kind := range slices.Sorted(maps.Keys(nodes)) { // sums of floats depend on their order
 		w, near := 0.0, 0
 		for _, r := range rules[kind] {
+			share := 1.0
 			if r.at == every {
-				w += r.weight * shared(len(targets))
-			} else {
-				w += r.weight
+				share = shared(len(targets))
 			}
+			w += r.weight * share
 		}
 		for _, target := range targets {
 			if nodes[kind][target] {

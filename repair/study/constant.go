@@ -99,19 +99,8 @@ func (s *session) minGain(r *Report) repair.Number {
 	return repair.Number(max(0, s.MinGain) * lead)
 }
 
-// small says whether the patch of a report gains less than that.
-func (s *session) small(r *Report) bool { return s.gain(r) < float64(r.MinGain) }
-
-// gain is what the patch of a report gains, in the estimate that belongs to the signed-rank test: one training in ten that diverges makes no average
-// smaller than any number of what is proven all the same. NaN where most pairs have an infinite difference, one way or the other.
-func (s *session) gain(r *Report) float64 {
-	var gains []float64
-	for i, v := range r.Repaired.Values {
-		d := float64(v-r.Faulty.Values[i]) * float64(s.direction())
-		if math.IsNaN(d) { // two infinite scores
-			d = 0
-		}
-		gains = append(gains, d)
-	}
-	return stats.HodgesLehmann(gains)
+// gainOf is what a patch gains by the differences of its pairs, in the estimate that belongs to the signed-rank test: one training in ten that diverges makes
+// no average smaller than any number of what is proven all the same. NaN where most pairs have an infinite difference, one way or the other.
+func gainOf(differences []float64, d stats.Direction) float64 {
+	return stats.HodgesLehmann(differences) * float64(d)
 }

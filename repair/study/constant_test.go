@@ -13,6 +13,7 @@ import (
 	"netmend/engine/reference"
 	"netmend/repair"
 	"netmend/repair/operators"
+	"netmend/repair/stats"
 	"netmend/repair/technique"
 	"netmend/train"
 )
@@ -119,20 +120,19 @@ func TestMinGain(t *testing.T) {
 		{train.MAE, 0.2, 1.2, diverged, 0.1, false},
 	} {
 		s := &session{Config: Config{MinGain: 0.1, Subject: repair.Subject{Recipe: train.Recipe{Metric: c.metric}}}}
-		values := func(v ...float64) (out []repair.Number) {
-			for _, x := range v {
-				out = append(out, repair.Number(x))
-			}
-			return out
+		faulty, repaired := []float64{c.faulty}, []float64{c.faulty + c.change}
+		if c.change == diverged {
+			faulty = []float64{0.2, 0.21, 0.22, 0.19, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2}
+			repaired = []float64{0.05, 0.04, 0.06, 0.05, 0.05, math.Inf(1), 0.05, 0.05, 0.05, 0.05}
 		}
-		r := &Report{Faulty: Sample{Mean: repair.Number(c.faulty)}, Constant: &ConstantTest{Score: repair.Number(c.constant)}}
-		if r.Faulty.Values, r.Repaired.Values = values(c.faulty), values(c.faulty+c.change); c.change == diverged {
-			r.Faulty.Values = values(0.2, 0.21, 0.22, 0.19, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2)
-			r.Repaired.Values = values(0.05, 0.04, 0.06, 0.05, 0.05, math.Inf(1), 0.05, 0.05, 0.05, 0.05)
+		differences, err := stats.Differences(repaired, faulty, s.direction())
+		if err != nil {
+			t.Fatal(err)
 		}
-		r.MinGain = s.minGain(r)
-		if math.Abs(float64(r.MinGain)-c.least) > 1e-12 || s.small(r) != c.small {
-			t.Errorf("%+v: %v at least, small %v", c, r.MinGain, s.small(r))
+		gain := gainOf(differences, s.direction())
+		least := s.minGain(&Report{Faulty: Sample{Mean: repair.Number(c.faulty)}, Constant: &ConstantTest{Score: repair.Number(c.constant)}})
+		if math.Abs(float64(least)-c.least) > 1e-12 || (gain < float64(least)) != c.small {
+			t.Errorf("%+v: gains %v, %v at least", c, gain, least)
 		}
 	}
 }

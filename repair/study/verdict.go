@@ -263,6 +263,7 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 	r.P, r.A12 = repair.Number(p), repair.Number(a12)
 	r.Interval = &Interval{repair.Number(iv.Low), repair.Number(iv.High), repair.Number(stats.Mean(diff)), methodName(iv.Method)}
 	r.MinGain = s.minGain(r)
+	gain := gainOf(diff, d)
 	r.Verdict = NoRepair
 	switch {
 	case len(faulty) < s.Seeds:
@@ -272,10 +273,10 @@ func (s *session) compare(r *Report, faulty, repaired []float64) error {
 			len(faulty), float64(r.Rows.P))
 	case p < significance && !(r.Constant.claim() < significance):
 		r.Reason = r.Constant.reason(s.metric(), len(faulty), r.Symptoms)
-	case p < significance && s.small(r):
+	case p < significance && gain < float64(r.MinGain):
 		r.Small = true
 		r.Reason = fmt.Sprintf("the gain is proven and small, %.2g: a repair of a model that is so much better than one answer for all rows gains %.2g at least",
-			s.gain(r), float64(r.MinGain))
+			gain, float64(r.MinGain))
 	case p < significance:
 		r.Verdict = Repaired
 		r.Reason = fmt.Sprintf("better on the hold-out rows in %d paired trainings, p = %.3g", len(faulty), p)

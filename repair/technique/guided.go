@@ -336,7 +336,7 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	if !g.whole(a.patch, rung) {
 		return
 	}
-	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.mute(a) && !g.begun(a) && !a.patch[0].Value.IsText {
+	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.soon(a) && !a.patch[0].Value.IsText {
 		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
@@ -500,7 +500,8 @@ func (g *guided) perfect(score float64) bool {
 
 // fresh is an arm that was not tried and is worth it: the most suspected one, or every fourth time one drawn uniformly. It is the same until it is proposed.
 func (g *guided) fresh() (*arm, string) {
-	open, rng := g.untried()
+	rng := g.draw()
+	open := g.untried(rng)
 	if g.uniform() && len(open) > 0 {
 		return open[rng.IntN(len(open))], "drawn uniformly"
 	}
@@ -511,8 +512,8 @@ func (g *guided) fresh() (*arm, string) {
 }
 
 // untried are the arms of which the next new one comes: built on the incumbent, or on the faulty subject or an older patch, the more often the less the
-// incumbent has gained: a patch that helps a little must not hide the one that is needed. Which of them is drawn by what it gives besides.
-func (g *guided) untried() ([]*arm, *rand.Rand) {
+// incumbent has gained: a patch that helps a little must not hide the one that is needed.
+func (g *guided) untried(rng *rand.Rand) []*arm {
 	shares := g.shares()
 	var near, far []*arm
 	for _, a := range g.arms {
@@ -524,12 +525,14 @@ func (g *guided) untried() ([]*arm, *rand.Rand) {
 			far = append(far, a)
 		}
 	}
-	rng := rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn)))
 	if g.incumbent != nil && len(far) > 0 && (len(near) == 0 || rng.Float64() >= g.nearness()) {
-		return far, rng
+		return far
 	}
-	return near, rng
+	return near
 }
+
+// draw is the chance that decides what is new; the same until that is proposed.
+func (g *guided) draw() *rand.Rand { return rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn))) }
 
 // suspected is the most suspected of some arms; nil: there is none.
 func (g *guided) suspected(arms []*arm) *arm {

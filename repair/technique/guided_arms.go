@@ -288,8 +288,11 @@ func (g *guided) begun(a *arm) bool {
 	return a.fallen >= fallenShare
 }
 
+// soon says whether it is too soon to hold a score against an arm.
+func (g *guided) soon(a *arm) bool { return g.mute(a) || g.begun(a) }
+
 // behind says whether an arm is worse than the bar, as far as its score says anything.
-func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.mute(a) && !g.begun(a) }
+func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.soon(a) }
 
 // stuck says whether an arm has learned nothing, and was not about to: its score says no more than a constant answer, and its loss did not fall.
 func (g *guided) stuck(a *arm) bool {

@@ -191,8 +191,7 @@ func (g *guided) deeper(a *arm, rung int) bool {
 	if !g.setup.metric().Maximize() || math.IsNaN(g.floor) || g.clearly(a.score, g.floor) {
 		return false
 	}
-	open, _ := g.untried()
-	first := g.suspected(open)
+	first := g.suspected(g.untried(g.draw()))
 	return first == nil || a.weight*g.first > g.promise(first)*(g.target(rung)-g.target(rung-1))
 }
 
