@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -92,4 +94,43 @@ func good(rows []Row) string {
 		}
 	}
 	return strconv.Itoa(n)
+}
+
+// longestPatch is the number of edits up to which a table has a patch in words; all of them are in runs.jsonl.
+const longestPatch = 4
+
+// patchTable has what the searches found.
+func (r Results) patchTable(w *strings.Builder, b Budget) {
+	fmt.Fprintf(w, "\n### Patches\n\nA patch that stands alone is that of all repeats; of several, each is of as many as the number in brackets says, or of one; –: none. Of more than %d edits their number.\n\n", longestPatch)
+	w.WriteString("| fault | technique | IR of means | median IR | patches |\n|---|---|---|---|---|\n")
+	for _, x := range r.Rows {
+		if x.Budget == b {
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", mark(x.Fault), x.Technique, fixed(x.IR, 2), fixed(stats.Median(x.rates), 2), patchCell(x.patches))
+		}
+	}
+}
+
+// patchCell has each patch once, the most frequent first.
+func patchCell(patches [][]string) string {
+	count := map[string]int{}
+	var texts []string
+	for _, words := range patches {
+		text := strings.ReplaceAll(strings.Join(words, "; "), "->", "→")
+		switch n := len(words); {
+		case n == 0:
+			text = "–"
+		case n > longestPatch:
+			text = fmt.Sprintf("%d edits", n)
+		}
+		if count[text]++; count[text] == 1 {
+			texts = append(texts, text)
+		}
+	}
+	slices.SortStableFunc(texts, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
+	for i, text := range texts {
+		if len(texts) > 1 && count[text] > 1 {
+			texts[i] = fmt.Sprintf("%s (%d)", text, count[text])
+		}
+	}
+	return strings.Join(texts, " / ")
 }

@@ -53,6 +53,35 @@ func TestOverview(t *testing.T) {
 	}
 }
 
+// Equal patches stand once, the most frequent first, and long ones as their number of edits.
+func TestPatchCell(t *testing.T) {
+	rate, relu, long := []string{"learning rate: 1 -> 0.1"}, []string{"activation of a: linear -> relu", "epochs: 1 -> 2"}, make([]string, 5)
+	for _, c := range []struct {
+		patches [][]string
+		want    string
+	}{
+		{[][]string{rate, rate}, "learning rate: 1 → 0.1"},
+		{[][]string{nil, relu, relu}, "activation of a: linear → relu; epochs: 1 → 2 (2) / –"},
+		{[][]string{long, rate, long}, "5 edits (2) / learning rate: 1 → 0.1"},
+		{[][]string{nil}, "–"},
+	} {
+		if got := patchCell(c.patches); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	list, err := faults.Select("D1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Budget{Budget: study.Budget{Times: 20}}
+	var w strings.Builder
+	Results{Rows: []Row{{Fault: list[0], Technique: "guided", Budget: b, IR: 0.5, rates: []float64{1, 0, 0.5}, patches: [][]string{rate, nil, rate}},
+		{Fault: list[0], Technique: "guided"}}}.patchTable(&w, b)
+	if line := "| D1 | guided | 0.50 | 0.50 | learning rate: 1 → 0.1 (2) / – |\n"; !strings.HasSuffix(w.String(), "|---|\n"+line) {
+		t.Errorf("no %q in\n%s", line, w.String())
+	}
+}
+
 // Faults of one stand-in are named together.
 func TestStandIns(t *testing.T) {
 	r := Results{}

@@ -77,6 +77,7 @@ type Row struct {
 
 	// Repeat by repeat: improvement rate of the patch, trainings to its choice, and edits, where there is a patch.
 	rates, costs, sizes []float64
+	patches             [][]string // repeat by repeat, in words; nil without a patch
 }
 
 // goodRate is the IR from which a trial counts as having found a repair.
@@ -231,6 +232,7 @@ func (c Config) row(t task, v ValueRow, done map[string]Line, adjusted map[strin
 			return r, fmt.Errorf("run %s is no search", name)
 		}
 		patched = append(patched, c.score(f.Metric, v, s))
+		r.patches = append(r.patches, s.Words)
 		if len(s.Patch) > 0 {
 			aj, edits = append(aj, AsymmetricJaccard(fix, s.Patch)), append(edits, float64(len(s.Patch)))
 			share = append(share, float64(len(s.Patch))/float64(max(1, s.Space)))

@@ -196,6 +196,7 @@ func (r Results) Markdown() string {
 		for _, b := range c.Budgets {
 			fmt.Fprintf(&w, "\n## Budget %s\n", b)
 			r.overviewTable(&w, b)
+			r.patchTable(&w, b)
 			r.resultTable(&w, b)
 			r.effortTable(&w, b)
 		}
