@@ -119,7 +119,7 @@ const (
 
 func newGuided(s Setup) *guided {
 	g := &guided{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x677569646564)), // the word "guided"
-		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, hurt: map[repair.Key][]repair.Value{}, floor: math.NaN(), faultyAt: None}
+		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, floor: math.NaN(), faultyAt: None}
 	if !g.has(Learning) {
 		g.setup.Suspicion = diagnose.NewTable(diagnose.Counts{}, diagnose.DefaultSettings)
 	}
@@ -307,7 +307,22 @@ func (g *guided) Tell(t Trial) error {
 	default:
 		g.tellArm(j.a, j.rung, t, score)
 	}
+	g.hurt = g.hurtful()
 	return nil
+}
+
+// hurtful are the numbers that make things worse alone, as far as is known of the faulty subject by now.
+func (g *guided) hurtful() map[repair.Key][]repair.Value {
+	out := map[repair.Key][]repair.Value{}
+	if g.blurred() {
+		return out
+	}
+	for _, a := range g.arms {
+		if len(a.patch) == 1 && !a.patch[0].Value.IsText && a.over && a.valid && g.clearly(g.shown(g.base()), g.shown(a.score)) && !g.soon(a) {
+			out[a.patch[0].Key()] = append(out[a.patch[0].Key()], a.patch[0].Value)
+		}
+	}
+	return out
 }
 
 // tellArm takes in that an arm has reached a rung.
@@ -335,9 +350,6 @@ func (g *guided) tellArm(a *arm, rung int, t Trial, score float64) {
 	}
 	if !g.whole(a.patch, rung) {
 		return
-	}
-	if len(a.patch) == 1 && !g.blurred() && g.clearly(g.shown(g.base()), g.shown(score)) && !g.soon(a) && !a.patch[0].Value.IsText {
-		g.hurt[a.patch[0].Key()] = append(g.hurt[a.patch[0].Key()], a.patch[0].Value)
 	}
 	a.over, a.scores = true, []float64{score}
 	a.confirm = g.clearly(score, g.bar()) && g.worthwhile(a, score)

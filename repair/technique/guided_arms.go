@@ -276,20 +276,19 @@ func (g *guided) mute(a *arm) bool {
 	return 2*a.epochs*g.perEpoch(a.patch) < muteUpdates && !g.better(g.paired(), g.floor, marginal)
 }
 
-// begun says whether an arm is a training for twice the epochs that has begun to learn, with few updates: the faulty subject's own is better than a constant answer,
-// of which one score tells more than of how much, or what it learns does not show but in its loss.
+// learns says whether an arm is a training for twice the epochs with few updates whose loss goes on falling, which scores may show late.
+func (g *guided) learns(a *arm) bool {
+	return a.doubled && a.epochs*g.perEpoch(a.patch) < diagnose.EnoughUpdates && a.fallen >= fallenShare
+}
+
+// begun says whether an arm is the faulty subject's training for twice the epochs, with few updates, and better than a constant answer, of which one
+// score tells more than of how much.
 func (g *guided) begun(a *arm) bool {
-	if !a.doubled || a.epochs*g.perEpoch(a.patch) >= diagnose.EnoughUpdates {
-		return false
-	}
-	if g.clearly(a.score, g.floor) {
-		return a.half == nil
-	}
-	return a.fallen >= fallenShare
+	return a.doubled && a.half == nil && a.epochs*g.perEpoch(a.patch) < diagnose.EnoughUpdates && g.clearly(a.score, g.floor)
 }
 
 // soon says whether it is too soon to hold a score against an arm.
-func (g *guided) soon(a *arm) bool { return g.mute(a) || g.begun(a) }
+func (g *guided) soon(a *arm) bool { return g.mute(a) || g.begun(a) || g.learns(a) }
 
 // behind says whether an arm is worse than the bar, as far as its score says anything.
 func (g *guided) behind(a *arm) bool { return g.worse(a.score) && !g.soon(a) }
@@ -300,14 +299,15 @@ func (g *guided) stuck(a *arm) bool {
 }
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
-// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have, and counts less the less its edits
-// are suspected; on top of a believed patch it ends there. With an edit that evidence is certain of it is suspected as what mends two broken rules is: see lawful.
+// worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have or goes on learning, and counts
+// less the less its edits are suspected; on top of a believed patch it ends there. With an edit that evidence is certain of it is suspected as what
+// mends two broken rules is: see lawful.
 func (g *guided) lengthen(a *arm) {
 	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.stuck(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
 	}
 	probe := probeShare
-	if g.mute(a) {
+	if g.mute(a) || g.learns(a) {
 		probe *= 2
 	}
 	if !a.confirm && (g.used <= 0 || a.pace*a.epochs > probe*g.budget()+1e-9) {

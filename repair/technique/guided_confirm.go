@@ -85,11 +85,11 @@ func (g *guided) past(a *arm, rung int) float64 {
 	return math.NaN()
 }
 
-// waiting are the arms that wait for a second seed, the best first. One that twice its epochs may be better than waits for that.
+// waiting are the arms that wait for a second seed, the best first. One that twice its epochs may be better than waits for that, while the budget pays for it.
 func (g *guided) waiting() []*arm {
 	var out []*arm
 	for _, a := range g.arms {
-		if a.confirm && !a.pending && (a.next == nil || a.next.over) {
+		if a.confirm && !a.pending && (a.next == nil || a.next.over || a.next.rung == 0 && !a.next.pending && !g.affordable(a.next)) {
 			out = append(out, a)
 		}
 	}

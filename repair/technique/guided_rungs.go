@@ -51,10 +51,18 @@ func (g *guided) highest() int {
 	return n
 }
 
-// affordable says whether the budget that is left pays for the rest of an arm's training and for a second seed.
+// affordable says whether the budget that is left pays for the rest of an arm's training and, where something is believed or waits for a second seed, for
+// its own: a patch with one seed is better than none.
 func (g *guided) affordable(a *arm) bool {
 	e := epochsOf(g.setup, a.patch)
-	return a.pace == 0 || a.pace*(e-a.epochs+e) <= g.budget()-g.spent+1e-9
+	rest, left := a.pace*(e-a.epochs), g.budget()-g.spent+1e-9
+	switch {
+	case a.pace == 0 || rest+a.pace*e <= left:
+		return true
+	case rest > left || g.incumbent != nil:
+		return false
+	}
+	return !slices.ContainsFunc(g.arms, func(b *arm) bool { return b.confirm })
 }
 
 // promising is the arm to be trained on, if there is one: better than all that was trained to the end already, or ahead of what is to be beaten, or

@@ -261,13 +261,47 @@ func TestGuidedHurt(t *testing.T) {
 	}{
 		{0.5, 0.4, 0.3, 10, 1}, {0.5, 0.4, 0.5, 10, 0}, {0.5, 0.5, 0.3, 10, 0}, {0.34, 0.31, 0.3, 10, 1}, {0.34, 0.31, 0.3, 50, 0},
 	} {
-		g := &guided{floor: c.floor, faulty: []float64{c.faulty}, hurt: map[repair.Key][]repair.Value{}}
+		g := &guided{floor: c.floor, faulty: []float64{c.faulty}}
 		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: c.batch, Epochs: 4},
 			Data: data.Splits{Train: make([]int32, 100), Search: make([]int32, 400)}}
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(8)})}
+		g.arms = []*arm{a}
 		g.tellArm(a, 0, Trial{Proposal: Proposal{From: None}, Steps: 5000, Reached: 8}, c.score)
-		if got := len(g.hurt[a.patch[0].Key()]); got != c.want {
+		if got := len(g.hurtful()[a.patch[0].Key()]); got != c.want {
 			t.Errorf("%v after %v, constant answer %v: %d", c.score, c.faulty, c.floor, got)
+		}
+		if g.faulty = append(g.faulty, 0.1); len(g.hurtful()) > 0 {
+			t.Errorf("%v after %v: it does not hurt where the faulty subject was lucky", c.score, c.faulty)
+		}
+	}
+}
+
+// While nothing is known to be better, the budget need not pay for a second seed; what waits for twice its epochs does so while it pays for both.
+func TestGuidedAffordable(t *testing.T) {
+	epochs := func(n float64) repair.Patch {
+		return repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(n)})
+	}
+	for _, c := range []struct {
+		spent            float64
+		confirm          bool
+		affordable, asks bool
+	}{
+		{7, false, true, false}, {9, false, true, false}, {13, false, true, false}, {17, false, false, false},
+		{7, true, true, false}, {9, true, false, true}, {17, true, false, true},
+	} {
+		next := &arm{patch: epochs(8), doubled: true, epochs: 4, pace: 1}
+		a := &arm{patch: epochs(4), doubled: true, over: true, valid: true, confirm: c.confirm, rung: 1, epochs: 4, pace: 1, next: next}
+		next.half = a
+		g := &guided{floor: math.NaN(), faulty: []float64{0.1}, arms: []*arm{a, next}, spent: c.spent, used: c.spent / 20}
+		g.setup.Subject.Recipe = train.Recipe{Metric: train.Accuracy, Epochs: 1}
+		if got := g.affordable(next); got != c.affordable {
+			t.Errorf("%+v: affordable %t", c, got)
+		}
+		if got := len(g.waiting()) > 0; got != c.asks {
+			t.Errorf("%+v: asks for a second seed %t", c, got)
+		}
+		if g.incumbent = a; g.affordable(next) != (c.spent <= 8) {
+			t.Errorf("%+v: on top of what is believed, affordable %t", c, c.spent > 8)
 		}
 	}
 }
@@ -332,8 +366,8 @@ func TestGuidedWithoutLearning(t *testing.T) {
 }
 
 // Training longer may cost a tenth of the budget while it has shown nothing, and twice that while it cannot have shown anything: there are few updates, and
-// no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more. What learns only by its
-// loss is not behind, and what does not even do that is not trained longer.
+// no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more. Nor is what learns by its
+// loss behind, and it may cost as much; what does not even do that is not trained longer.
 func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
 	falls, stays := fallenShare, fallenShare-0.01
 	for _, c := range []struct {
@@ -342,7 +376,8 @@ func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
 		want                        bool
 	}{
 		{320, 0.9, 0.1, 0.1, stays, true}, {320, 1.2, 0.1, 0.1, stays, true}, {320, 2.2, 0.1, 0.1, stays, false}, {640, 0.9, 0.1, 0.1, falls, true},
-		{640, 0.9, 0.1, 0.1, stays, false}, {640, 0.9, 0.1, 0.1, math.NaN(), true}, {640, 1.2, 0.1, 0.1, falls, false}, {640, 0.9, 0.1, 0.12, stays, true},
+		{640, 0.9, 0.1, 0.1, stays, false}, {640, 0.9, 0.1, 0.1, math.NaN(), true}, {640, 1.2, 0.1, 0.1, falls, true}, {640, 2.2, 0.1, 0.1, falls, false},
+		{640, 0.9, 0.1, 0.12, stays, true},
 		{320, 1.2, 0.12, 0.1, stays, true}, {640, 0.9, 0.12, 0.1, stays, false}, {320, 0.9, 0.3, 0.3, stays, true}, {320, 1.2, 0.3, 0.3, stays, false},
 		{320, 0.9, 0.3, 0.1, falls, true}, {320, 0.9, 0.3, 0.1, stays, false}, {16000, 0.9, 0.3, 0.1, falls, false}, // behind, after 40 or 2000 updates
 		{640, 0.9, 0.3, 0.25, stays, true}, {640, 1.2, 0.3, 0.25, stays, false}, {16000, 0.9, 0.3, 0.25, falls, false}, // behind, after 80 or 2000 updates
