@@ -397,7 +397,7 @@ func (g *guided) worthwhile(a *arm, score float64) bool {
 	if g.incumbent != nil && len(a.patch) > len(g.incumbent.patch) && math.Abs(score-than) < Margin(g.setup.metric(), g.origin(), score) {
 		return false
 	}
-	if !a.doubled || g.incumbent == nil || math.IsNaN(than) || math.IsInf(than, 0) {
+	if !a.doubled || math.IsNaN(than) || math.IsInf(than, 0) {
 		return true
 	}
 	if g.setup.metric().Maximize() { // the metrics that are maximised end at 1; far from it, twice the lead on a constant answer is enough
@@ -545,6 +545,9 @@ func (g *guided) untried(rng *rand.Rand) []*arm {
 
 // draw is the chance that decides what is new; the same until that is proposed.
 func (g *guided) draw() *rand.Rand { return rand.New(rand.NewPCG(g.setup.Seed, uint64(g.drawn))) }
+
+// next is the most suspected arm that was not tried and is worth it: what else is compared with, also where the next one is drawn uniformly. nil: there is none.
+func (g *guided) next() *arm { return g.suspected(g.untried(g.draw())) }
 
 // suspected is the most suspected of some arms; nil: there is none.
 func (g *guided) suspected(arms []*arm) *arm {

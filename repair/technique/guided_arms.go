@@ -300,8 +300,8 @@ func (g *guided) stuck(a *arm) bool {
 
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
 // worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have or goes on learning, and counts
-// less the less its edits are suspected; on top of a believed patch it ends there. With an edit that evidence is certain of it is suspected as what
-// mends two broken rules is: see lawful.
+// less the less its edits are suspected; on top of a believed patch it ends there. What has helped is suspected more. With an edit that evidence is
+// certain of it is suspected as what mends two broken rules is: see lawful.
 func (g *guided) lengthen(a *arm) {
 	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.stuck(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
@@ -317,7 +317,10 @@ func (g *guided) lengthen(a *arm) {
 	if !a.confirm && !g.clearly(mean(a.scores), g.bar()) {
 		weight *= g.standing(a)
 	}
-	if !a.doubled && a.weight >= certain {
+	switch {
+	case a.doubled && a.confirm:
+		weight *= helpedFactor
+	case !a.doubled && a.weight >= certain:
 		weight = max(weight, math.Sqrt(weight*a.weight))
 	}
 	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {

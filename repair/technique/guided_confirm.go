@@ -123,7 +123,7 @@ func (g *guided) second() (Proposal, bool) {
 			Why: "was it as far ahead with a second seed?"}), true
 	}
 	if later := 2*a.pace*epochsOf(g.setup, a.patch) <= g.budget()-g.spent; later { // the budget still pays for it then
-		if first, _ := g.fresh(); first != nil && first.half != a && g.promise(first) > g.promise(a) || g.overlooked(a.weight) != nil {
+		if first := g.next(); first != nil && first.half != a && g.promise(first) > g.promise(a) || g.overlooked(a.weight) != nil {
 			return Proposal{}, false
 		}
 	}

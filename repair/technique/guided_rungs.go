@@ -81,7 +81,7 @@ func (g *guided) promising() (*arm, string) {
 		}
 	}
 	if doubling != nil {
-		if first, _ := g.fresh(); first == nil || g.promise(first) <= g.promise(doubling) {
+		if first := g.next(); first == nil || g.promise(first) <= g.promise(doubling) {
 			return doubling, "twice the epochs helped: twice as many again"
 		}
 	}
@@ -199,7 +199,7 @@ func (g *guided) deeper(a *arm, rung int) bool {
 	if !g.setup.metric().Maximize() || math.IsNaN(g.floor) || g.clearly(a.score, g.floor) {
 		return false
 	}
-	first := g.suspected(g.untried(g.draw()))
+	first := g.next()
 	return first == nil || a.weight*g.first > g.promise(first)*(g.target(rung)-g.target(rung-1))
 }
 

@@ -346,6 +346,9 @@ func TestGuidedWorthwhile(t *testing.T) {
 		if got := g.worthwhile(&arm{doubled: true}, c.score); got != c.want {
 			t.Errorf("%v for %v, constant answer %v: %t", c.score, c.than, c.floor, got)
 		}
+		if g.incumbent, g.faulty = nil, []float64{c.than}; g.worthwhile(&arm{doubled: true}, c.score) != c.want {
+			t.Errorf("%v for %v of the faulty subject, constant answer %v: %t", c.score, c.than, c.floor, !c.want)
+		}
 	}
 }
 
@@ -454,6 +457,26 @@ func TestGuidedLengthensWhatIsCertain(t *testing.T) {
 		g.arms = []*arm{a}
 		if g.lengthen(a); a.next == nil || math.Abs(a.next.weight-c.want) > 1e-9 {
 			t.Errorf("weight %v: next %+v, want a weight of %v", c.weight, a.next, c.want)
+		}
+	}
+}
+
+// Twice the epochs of what was better for its own doubling is suspected more than that was.
+func TestGuidedLengthensWhatHelped(t *testing.T) {
+	for _, confirm := range []bool{false, true} {
+		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 9}}}
+		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
+		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
+			Data: data.Splits{Train: make([]int32, 3200), Search: make([]int32, 320)}}
+		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)}), growing: true, doubled: true, valid: true, over: true,
+			confirm: confirm, trial: 3, epochs: 2, pace: 0.9, score: 0.3, scores: []float64{0.3}, fallen: math.NaN()}
+		g.arms = []*arm{a}
+		want := 4.5
+		if confirm {
+			want *= helpedFactor
+		}
+		if g.lengthen(a); a.next == nil || a.next.weight != want {
+			t.Errorf("helped %t: next %+v, want a weight of %v", confirm, a.next, want)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestGuidedDoubles(t *testing.T) {
 		if len(p.Without(repair.Key{Operator: "epochs", Target: "recipe"})) > 0 {
 			return 0.1
 		}
-		return min(0.8, 0.1*math.Pow(epochs/2, 0.9)) // 4: 0.19, 8: 0.35, 16: 0.65, 32: 0.8
+		return min(0.8, 0.1*math.Pow(epochs/2, 0.95)) // 4: 0.19, 8: 0.37, 16: 0.72, 32: 0.8
 	})
 	trials, patch, found := grows.search(t, 40, 1)
 	if v, ok := patch.Get(repair.Key{Operator: "epochs", Target: "recipe"}); !found || !ok || v.Number != 32 {

@@ -86,7 +86,7 @@ func TestGuidedSideBySide(t *testing.T) {
 		if len(p.Without(repair.Key{Operator: "epochs", Target: "recipe"})) > 0 {
 			return 0.1
 		}
-		return min(0.8, 0.1*math.Pow(epochs/2, 0.9))
+		return min(0.8, 0.1*math.Pow(epochs/2, 0.95))
 	})
 	glorot := func(p repair.Patch) bool { return has(p, "kernel_initializer", "w1", "glorot_uniform") }
 	for _, c := range []struct {
