@@ -101,12 +101,21 @@ const longestPatch = 4
 
 // patchTable has what the searches found.
 func (r Results) patchTable(w *strings.Builder, b Budget) {
-	fmt.Fprintf(w, "\n### Patches\n\nA patch that stands alone is that of all repeats; of several, each is of as many as the number in brackets says, or of one; –: none. Of more than %d edits their number.\n\n", longestPatch)
-	w.WriteString("| fault | technique | IR of means | median IR | patches |\n|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "\n### Patches\n\nIR of the means over the repeats and median of theirs, median trainings. A patch that stands alone is that of all repeats; of several, each is of as many as the number in brackets says, or of one; –: none. Of more than %d edits their number.\n\n", longestPatch)
+	proven, line := "", ""
+	if r.Config.Protocol == faults.StrictProtocol {
+		proven, line = " proven |", "---|"
+	}
+	fmt.Fprintf(w, "| fault | technique | IR of means | median IR |%s trainings | patches |\n|---|---|---|---|%s---|---|\n", proven, line)
 	for _, x := range r.Rows {
-		if x.Budget == b {
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", mark(x.Fault), x.Technique, fixed(x.IR, 2), fixed(stats.Median(x.rates), 2), patchCell(x.patches))
+		if x.Budget != b {
+			continue
 		}
+		if proven != "" {
+			proven = fmt.Sprintf(" %d of %d |", x.Repaired, x.Repeats)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |%s %s | %s |\n", mark(x.Fault), x.Technique, fixed(x.IR, 2), fixed(stats.Median(x.rates), 2), proven,
+			fixed(stats.Median(x.costs), 1), patchCell(x.patches))
 	}
 }
 

@@ -74,11 +74,17 @@ func TestPatchCell(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := Budget{Budget: study.Budget{Times: 20}}
-	var w strings.Builder
-	Results{Rows: []Row{{Fault: list[0], Technique: "guided", Budget: b, IR: 0.5, rates: []float64{1, 0, 0.5}, patches: [][]string{rate, nil, rate}},
-		{Fault: list[0], Technique: "guided"}}}.patchTable(&w, b)
-	if line := "| D1 | guided | 0.50 | 0.50 | learning rate: 1 → 0.1 (2) / – |\n"; !strings.HasSuffix(w.String(), "|---|\n"+line) {
-		t.Errorf("no %q in\n%s", line, w.String())
+	r := Results{Rows: []Row{{Fault: list[0], Technique: "guided", Budget: b, IR: 0.5, Repaired: 2, Repeats: 3, rates: []float64{1, 0, 0.5}, costs: []float64{3, 5, 4},
+		patches: [][]string{rate, nil, rate}}, {Fault: list[0], Technique: "guided"}}}
+	for protocol, want := range map[faults.Protocol]string{
+		faults.StrictProtocol:    "| proven | trainings | patches |\n|---|---|---|---|---|---|---|\n| D1 | guided | 0.50 | 0.50 | 2 of 3 | 4.0 | learning rate: 1 → 0.1 (2) / – |\n",
+		faults.PublishedProtocol: "| median IR | trainings | patches |\n|---|---|---|---|---|---|\n| D1 | guided | 0.50 | 0.50 | 4.0 | learning rate: 1 → 0.1 (2) / – |\n",
+	} {
+		var w strings.Builder
+		r.Config.Protocol = protocol
+		if r.patchTable(&w, b); !strings.HasSuffix(w.String(), want) {
+			t.Errorf("%s: no %q in\n%s", protocol, want, w.String())
+		}
 	}
 }
 
