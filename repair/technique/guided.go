@@ -45,7 +45,7 @@ type guided struct {
 	spent     float64                       // in faulty trainings
 	used      float64                       // share of the budget
 	came      float64                       // spent when the incumbent came
-	hurt      map[repair.Key][]repair.Value // numbers that made things worse alone
+	hurt      map[repair.Key][]repair.Value // hurtful, as of the last result
 	screened  int                           // arms that have left the first rung …
 	screening float64                       // … and what that has cost
 	drawn     int                           // arms that were new when they were proposed

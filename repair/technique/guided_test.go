@@ -368,6 +368,16 @@ func TestGuidedWithoutLearning(t *testing.T) {
 	}
 }
 
+// oneEpoch is a search of a faulty subject that trains for one epoch, in batches of 16 of so many rows, with a quarter of its budget of 20 spent; the weight is the
+// suspicion of its epochs.
+func oneEpoch(faulty float64, rows int, weight float64) *guided {
+	g := &guided{floor: 0.1, faulty: []float64{faulty}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: weight}}}
+	g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
+	g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
+		Data: data.Splits{Train: make([]int32, rows), Search: make([]int32, 320)}}
+	return g
+}
+
 // Training longer may cost a tenth of the budget while it has shown nothing, and twice that while it cannot have shown anything: there are few updates, and
 // no score is better than a constant answer by far. There it is not held against it either that another constant answer scored more. Nor is what learns by its
 // loss behind, and it may cost as much; what does not even do that is not trained longer.
@@ -385,10 +395,7 @@ func TestGuidedLengthensWhatTellsLittle(t *testing.T) {
 		{320, 0.9, 0.3, 0.1, falls, true}, {320, 0.9, 0.3, 0.1, stays, false}, {16000, 0.9, 0.3, 0.1, falls, false}, // behind, after 40 or 2000 updates
 		{640, 0.9, 0.3, 0.25, stays, true}, {640, 1.2, 0.3, 0.25, stays, false}, {16000, 0.9, 0.3, 0.25, falls, false}, // behind, after 80 or 2000 updates
 	} {
-		g := &guided{floor: 0.1, faulty: []float64{c.faulty}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
-		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
-		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
-			Data: data.Splits{Train: make([]int32, c.rows), Search: make([]int32, 320)}}
+		g := oneEpoch(c.faulty, c.rows, 5)
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)}), growing: true, doubled: true, valid: true, over: true,
 			trial: 3, epochs: 2, pace: c.pace, score: c.score, fallen: c.fallen}
 		if g.lengthen(a); (a.next != nil) != c.want {
@@ -448,10 +455,7 @@ func TestGuidedContradiction(t *testing.T) {
 // What evidence is certain of, and has shown nothing, is suspected for twice its epochs as what mends two rules is: the geometric mean of both.
 func TestGuidedLengthensWhatIsCertain(t *testing.T) {
 	for _, c := range []struct{ weight, want float64 }{{certain + 6, math.Sqrt((certain + 6) * 9)}, {certain - 1, 9}} {
-		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 9}}}
-		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
-		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
-			Data: data.Splits{Train: make([]int32, 320), Search: make([]int32, 320)}}
+		g := oneEpoch(0.1, 320, 9)
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "activation", Target: "a", Value: repair.Word("linear")}), weight: c.weight, growing: true, valid: true,
 			over: true, trial: 3, epochs: 1, pace: 0.9, score: 0.1, fallen: math.NaN()}
 		g.arms = []*arm{a}
@@ -464,10 +468,7 @@ func TestGuidedLengthensWhatIsCertain(t *testing.T) {
 // Twice the epochs of what was better for its own doubling is suspected more than that was.
 func TestGuidedLengthensWhatHelped(t *testing.T) {
 	for _, confirm := range []bool{false, true} {
-		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 9}}}
-		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
-		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
-			Data: data.Splits{Train: make([]int32, 3200), Search: make([]int32, 320)}}
+		g := oneEpoch(0.1, 3200, 9)
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "epochs", Target: "recipe", Value: repair.Num(2)}), growing: true, doubled: true, valid: true, over: true,
 			confirm: confirm, trial: 3, epochs: 2, pace: 0.9, score: 0.3, scores: []float64{0.3}, fallen: math.NaN()}
 		g.arms = []*arm{a}
@@ -484,10 +485,7 @@ func TestGuidedLengthensWhatHelped(t *testing.T) {
 // What a second seed has refuted may be better for twice its epochs, when it was still improving.
 func TestGuidedLengthensWhatWasRefuted(t *testing.T) {
 	for _, growing := range []bool{true, false} {
-		g := &guided{floor: 0.1, faulty: []float64{0.1}, spent: 5, used: 0.25, known: map[string]bool{}, suspects: map[repair.Key]diagnose.Suspect{epochsKey: {Weight: 5}}}
-		g.setup.Space = repair.Space{{Operator: "epochs", Target: "recipe", Domain: repair.Domain{Kind: repair.Integer, Min: 1, Max: 64}, Current: repair.Num(1)}}
-		g.setup.Subject = repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, BatchSize: 16, Epochs: 1},
-			Data: data.Splits{Train: make([]int32, 320), Search: make([]int32, 320)}}
+		g := oneEpoch(0.1, 320, 5)
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "batch_size", Target: "recipe", Value: repair.Num(16)}), weight: 35, growing: growing, valid: true, over: true,
 			confirm: true, trial: 3, epochs: 1, pace: 0.9, score: 0.2, scores: []float64{0.2, 0.05}}
 		g.arms = []*arm{a}
