@@ -1,6 +1,7 @@
 package study
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -36,12 +37,26 @@ func (s *session) minimize(ctx context.Context, patch repair.Patch) (repair.Patc
 	}
 	m.whole = whole
 	m.margin = m.marginOf(stats.Mean(whole))
-	return ddmin(patch, m.passes)
+	return ddmin(patch, m.order, m.passes)
 }
 
-// ddmin is the algorithm. test is never asked for the empty patch, which is the faulty subject, nor twice for the same; next are those that it is asked
-// for after a patch unless one passes, as far as is known.
-func ddmin(patch repair.Patch, test func(p repair.Patch, next []repair.Patch) (bool, error)) (repair.Patch, error) {
+// order puts those of some patches first that the search has trained to the end and that were better than the faulty subject, the best first.
+func (m *minimizer) order(patches []repair.Patch) {
+	origin := m.origin()
+	gain := func(p repair.Patch) float64 {
+		for _, t := range m.trials {
+			if v, ok := m.searched(p, t.Seed); ok {
+				return max(0, float64(m.direction)*(float64(v)-origin))
+			}
+		}
+		return 0
+	}
+	slices.SortStableFunc(patches, func(a, b repair.Patch) int { return cmp.Compare(gain(b), gain(a)) })
+}
+
+// ddmin is the algorithm. order says which of the parts of a patch come first. test is never asked for the empty patch, which is the faulty subject, nor twice for
+// the same; next are those that it is asked for after a patch unless one passes, as far as is known.
+func ddmin(patch repair.Patch, order func(parts []repair.Patch), test func(p repair.Patch, next []repair.Patch) (bool, error)) (repair.Patch, error) {
 	asked := map[string]bool{}
 	known := func(p repair.Patch) bool {
 		_, known := asked[p.String()]
@@ -49,6 +64,7 @@ func ddmin(patch repair.Patch, test func(p repair.Patch, next []repair.Patch) (b
 	}
 	for n := 2; len(patch) >= 2; {
 		parts := split(patch, n)
+		order(parts)
 		subsets := slices.Clone(parts)
 		for _, part := range parts {
 			subsets = append(subsets, complement(patch, part))

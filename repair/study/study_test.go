@@ -374,9 +374,10 @@ func TestDdmin(t *testing.T) {
 	for _, name := range strings.Split("abcdefghijklmnop", "") {
 		patch = patch.With(repair.Edit{Operator: name, Target: "recipe", Value: repair.Num(1)})
 	}
+	asTheyAre := func([]repair.Patch) {}
 	for _, need := range []string{"c", "cm", "apk", "abcdefghijklmnop"} {
 		asked := 0
-		got, err := ddmin(patch, func(p repair.Patch, _ []repair.Patch) (bool, error) {
+		got, err := ddmin(patch, asTheyAre, func(p repair.Patch, _ []repair.Patch) (bool, error) {
 			asked++
 			for _, op := range strings.Split(need, "") {
 				if _, ok := p.Get(repair.Key{Operator: op, Target: "recipe"}); !ok {
@@ -391,6 +392,31 @@ func TestDdmin(t *testing.T) {
 		if asked > 100 {
 			t.Errorf("needed %q: %d tests", need, asked)
 		}
+	}
+}
+
+// Parts of a patch that the search has found to be better than the faulty subject are asked for first, the best of them before the others.
+func TestMinimizeOrder(t *testing.T) {
+	s := &session{Config: config(t, &fakeWorld{})}
+	s.search = s.Subject
+	part := func(operator string, v float64) repair.Patch {
+		return repair.NewPatch(repair.Edit{Operator: operator, Target: "recipe", Value: repair.Num(v)})
+	}
+	told := func(p repair.Patch, epochs float64, score float64) {
+		s.trials = append(s.trials, technique.Trial{ID: technique.TrialID(len(s.trials)), Proposal: technique.Proposal{Patch: p, Epochs: epochs}, State: technique.Completed,
+			Score: technique.Score{Value: repair.Number(score), Valid: true}})
+	}
+	whole := float64(s.search.Recipe.Epochs)
+	untried, worse, better, best, begun := part("a", 1), part("b", 1), part("c", 1), part("d", 1), part("e", 1)
+	told(nil, whole, 0.5)
+	told(worse, whole, 0.4)
+	told(better, whole, 0.6)
+	told(best, whole, 0.8)
+	told(begun, whole/2, 0.9)
+	parts := []repair.Patch{untried, worse, begun, better, best}
+	(&minimizer{session: s, direction: s.direction()}).order(parts)
+	if got, want := fmt.Sprint(parts), fmt.Sprint([]repair.Patch{best, better, untried, worse, begun}); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
