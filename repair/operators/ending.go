@@ -5,26 +5,33 @@ import (
 
 	"netmend/onnx"
 	"netmend/repair"
+	"netmend/train"
 	"netmend/train/lower"
 )
 
 // Ending says where a network ends, in the targets that slots have: for techniques that treat the output layer in another way than the hidden
 // ones.
 type Ending struct {
-	Units    int        // of the output; 0: there are several outputs or targets, or it is not known which layer they come from
-	Function string     // the activation of the output, "linear" for none
-	Output   repair.Key // the slot that sets it; whether the space has it is another question
-	last     map[string]bool
-	apart    map[string]bool
+	Units     int        // of the output; 0: there are several outputs or targets, or it is not known which layer they come from
+	Function  string     // the activation of the output, "linear" for none
+	Output    repair.Key // the slot that sets it; whether the space has it is another question
+	head      repair.Key // the slot of output_head
+	now       head       // with all activations of the output
+	semantics train.Semantics
+	metric    train.Metric
+	sparse    bool // labels are indices, and the subject's own loss takes them so where it is a cross-entropy of classes
+	last      map[string]bool
+	apart     map[string]bool
 }
 
 // FindEnding looks at a subject's graph; without a graph nothing is known, and every target is hidden.
 func FindEnding(s repair.Subject) Ending {
-	e := Ending{last: map[string]bool{}, apart: map[string]bool{}}
+	e := Ending{now: head{loss: s.Recipe.Loss}, semantics: s.Recipe.Semantics, metric: s.Recipe.Metric, last: map[string]bool{}, apart: map[string]bool{}}
 	if s.Model == nil || s.Model.Graph == nil {
 		return e
 	}
 	v := newView(s)
+	e.sparse = s.Recipe.Loss.Name != "categorical_crossentropy" && slices.ContainsFunc(v.heads(), func(h head) bool { return h.loss.Sparse() })
 	for _, l := range v.layers {
 		if l.last {
 			e.last[l.name()], e.last[l.kernel], e.last[l.bias] = true, true, true
@@ -44,6 +51,7 @@ func FindEnding(s repair.Subject) Ending {
 	}
 	if l, sites, ok := v.outputLayer(); ok {
 		e.Units, e.Function, e.Output = l.units, "linear", repair.Key{Operator: addActivation.name, Target: l.name()}
+		e.head, e.now = repair.Key{Operator: outputHead.name, Target: l.name()}, headOf(l, sites, s.Recipe.Loss)
 		if len(sites) > 0 {
 			e.Function, e.Output = sites[0].fn, repair.Key{Operator: activation.name, Target: sites[0].name}
 		}

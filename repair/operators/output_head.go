@@ -20,6 +20,19 @@ type head struct {
 
 func (h head) String() string { return fmt.Sprintf("%d %s %s", h.width, h.fn, lossWord(h.loss)) }
 
+// headOf is the head of a layer and the activations behind it, from the output backwards: the first that is applied comes first in its name.
+func headOf(l layer, sites []*site, loss train.Loss) head {
+	h := head{l.units, "linear", loss}
+	for i, x := range sites {
+		if i == 0 {
+			h.fn = x.fn
+		} else {
+			h.fn = x.fn + "+" + h.fn
+		}
+	}
+	return h
+}
+
 // outputHead fits the end of the network to the labels: the number of units, the activation and the loss together. Classes get one
 // unit each with softmax and cross-entropy, or with logits; two classes also a single sigmoid unit; several labels per sample a sigmoid
 // each; regression targets a linear unit each. A value names all three: "10 softmax sparse_categorical_crossentropy".
@@ -40,15 +53,7 @@ var outputHead = operator{
 		if len(d.Choices) == 0 {
 			return nil
 		}
-		now := head{l.units, "linear", v.Recipe.Loss}
-		for i, x := range sites { // from the output backwards
-			if i == 0 {
-				now.fn = x.fn
-			} else {
-				now.fn = x.fn + "+" + now.fn
-			}
-		}
-		word := repair.Word(now.String())
+		word := repair.Word(headOf(l, sites, v.Recipe.Loss).String())
 		return []repair.Slot{{Target: l.name(), Domain: with(d, word), Current: word}}
 	},
 	apply: func(v *view, slot repair.Slot, value repair.Value) error {

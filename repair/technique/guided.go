@@ -9,6 +9,7 @@ import (
 
 	"netmend/repair"
 	"netmend/repair/diagnose"
+	"netmend/repair/operators"
 	"netmend/train"
 )
 
@@ -34,7 +35,8 @@ type guided struct {
 	rng       *rand.Rand
 	first     float64 // updates of the first rung; 0: all trainings are whole
 	arms      []*arm
-	known     map[string]bool // patches that have an arm
+	ending    operators.Ending
+	known     map[string]bool // patches that have an arm, or train alike: canonical names
 	out       map[TrialID]job
 	suspects  map[repair.Key]diagnose.Suspect
 	faulty    []float64                     // scores of the faulty subject, of the search's seed first; none: it has not been trained, or has no score
@@ -57,7 +59,9 @@ type guided struct {
 // arm is a patch and what is known of it.
 type arm struct {
 	patch   repair.Patch
+	name    string // canonical
 	weight  float64
+	later   float64 // weight from when the first rungs of all arms have cost as much as it will; 0: none
 	why     string
 	batch   *arm    // what it is built on: arms of one base compete with each other
 	rung    int     // rungs that are done
@@ -119,7 +123,7 @@ const (
 
 func newGuided(s Setup) *guided {
 	g := &guided{setup: s, rng: rand.New(rand.NewPCG(s.Seed, 0x677569646564)), // the word "guided"
-		known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, floor: math.NaN(), faultyAt: None}
+		ending: operators.FindEnding(s.Subject), known: map[string]bool{"faulty": true}, out: map[TrialID]job{}, floor: math.NaN(), faultyAt: None}
 	if !g.has(Learning) {
 		g.setup.Suspicion = diagnose.NewTable(diagnose.Counts{}, diagnose.DefaultSettings)
 	}
@@ -171,13 +175,13 @@ func (g *guided) suspicion(symptoms []diagnose.Symptom) map[repair.Key]diagnose.
 	return out
 }
 
-// add makes an arm of a patch, or gives the one that is there a new weight and, where it was not tried, what it is built on now.
+// add makes an arm of a patch, or gives the one that is there, and trains alike, a new weight and, where it was not tried, what it is built on now.
 func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
-	name := p.String()
+	name := g.ending.Canonical(p)
 	if g.known[name] {
 		for _, a := range g.arms {
-			if a.patch.String() == name {
-				if name == g.rules { // on top of one of its edits it is what it was
+			if a.name == name {
+				if a.patch.String() == g.rules { // on top of one of its edits it is what it was
 					weight = max(a.weight, weight)
 				}
 				if a.weight, a.why = weight, why; a.rung == 0 && !a.over && !a.pending && a.from == None {
@@ -188,7 +192,7 @@ func (g *guided) add(p repair.Patch, weight float64, why string, on *arm) *arm {
 		return nil
 	}
 	g.known[name] = true
-	a := &arm{patch: p, weight: weight, why: why, batch: on, trial: None, from: None, second: None}
+	a := &arm{patch: p, name: name, weight: weight, why: why, batch: on, trial: None, from: None, second: None}
 	g.arms = append(g.arms, a)
 	return a
 }
@@ -580,9 +584,12 @@ func (g *guided) uniform() bool { return g.has(Uniform) && g.drawn%uniformEvery 
 // alike are operators whose good values do the same: where three of them changed nothing, a fourth seldom will.
 var alike = map[string]bool{"kernel_initializer": true, "bias_initializer": true, "activation": true, "add_activation": true}
 
-// promise is an arm's weight, less where a number goes further in a direction that hurt, and where values that are alike were tried in vain.
+// promise is an arm's weight, more when it is its turn, less where a number goes further in a direction that hurt, and where values that are alike were tried in vain.
 func (g *guided) promise(a *arm) float64 {
 	w := a.weight
+	if a.later > w && g.screening >= a.pace*a.epochs { // what it continues was paid for
+		w = a.later
+	}
 	if len(a.patch) == 1 && alike[a.patch[0].Operator] {
 		tried := 0
 		for _, b := range g.arms {

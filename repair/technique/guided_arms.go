@@ -64,7 +64,31 @@ func (g *guided) singles() []candidate {
 			out = append(out, candidate{repair.NewPatch(edits...), weights[kind], fmt.Sprintf("suspicion %.3g of %d at once", weights[kind], len(edits))})
 		}
 	}
-	return append(out, g.compounds(out)...)
+	return g.distinct(append(out, g.compounds(out)...))
+}
+
+// distinct takes of those that train alike the one that changes least, the first of equals, with the weight of the most suspected, and none that train as the
+// faulty subject does.
+func (g *guided) distinct(all []candidate) []candidate {
+	var out []candidate
+	at := map[string]int{}
+	for _, c := range all {
+		name := g.ending.Canonical(c.patch)
+		i, ok := at[name]
+		switch {
+		case name == repair.Patch(nil).String():
+		case !ok:
+			at[name], out = len(out), append(out, c)
+		default:
+			if c.weight > out[i].weight {
+				out[i].weight, out[i].why = c.weight, c.why
+			}
+			if g.ending.Changes(c.patch) < g.ending.Changes(out[i].patch) {
+				out[i].patch = c.patch
+			}
+		}
+	}
+	return out
 }
 
 // mostAtOnce bounds the edits of a compound: more are no repair that anybody would read, and minimisation has to take them apart again.
@@ -301,7 +325,7 @@ func (g *guided) stuck(a *arm) bool {
 // lengthen proposes to train an arm that has ended for twice its epochs when it was still improving, or better for such a doubling, and is not
 // worse than the bar. What has shown nothing yet may cost probeShare of the budget, twice that while it cannot have or goes on learning, and counts
 // less the less its edits are suspected; on top of a believed patch it ends there. What has helped is suspected more. With an edit that evidence is
-// certain of it is suspected as what mends two broken rules is: see lawful.
+// certain of it is suspected as what mends two broken rules is (see lawful) when short trainings have had their turn.
 func (g *guided) lengthen(a *arm) {
 	if !a.growing && !(a.doubled && a.confirm) || g.behind(a) || g.stuck(a) || g.incumbent != nil && a.doubled && !a.confirm {
 		return
@@ -317,13 +341,13 @@ func (g *guided) lengthen(a *arm) {
 	if !a.confirm && !g.clearly(mean(a.scores), g.bar()) {
 		weight *= g.standing(a)
 	}
-	switch {
-	case a.doubled && a.confirm:
+	if a.doubled && a.confirm {
 		weight *= helpedFactor
-	case !a.doubled && a.weight >= certain:
-		weight = max(weight, math.Sqrt(weight*a.weight))
 	}
 	if a.next = g.longer(a.patch, a.trial, weight, a.batch); a.next != nil {
+		if !a.doubled && a.weight >= certain {
+			a.next.later = math.Sqrt(a.next.weight * a.weight)
+		}
 		a.next.pace, a.next.half = a.pace, a
 		if !g.affordable(a.next) || !g.worth(a.next, g.shares()) {
 			a.next.over = true
@@ -374,7 +398,7 @@ func (g *guided) extend(a *arm) {
 	for _, c := range g.singles() {
 		p := a.patch
 		for _, e := range c.patch {
-			p = p.With(e)
+			p = g.ending.With(p, e)
 		}
 		w := c.weight
 		if helped[c.patch.String()] {
@@ -385,10 +409,10 @@ func (g *guided) extend(a *arm) {
 		if len(p) == len(a.patch) || mendSame(a.patch, c.patch) {
 			w /= helpedFactor
 		}
-		if len(p) == len(a.patch) && g.known[p.String()] { // another value alone is an edit of the faulty subject, and keeps its weight
+		if len(p) == len(a.patch) && g.known[g.ending.Canonical(p)] { // another value alone is an edit of the faulty subject, and keeps its weight
 			continue
 		}
-		if len(p) > 0 && g.possible(p) {
+		if len(p) > 0 && g.ending.Canonical(p) != a.name && g.possible(p) {
 			g.add(p, w, fmt.Sprintf("on top of %s, %s", a.patch, c.why), a)
 		}
 	}
@@ -472,10 +496,10 @@ func (g *guided) combine() *arm {
 				i++
 			}
 			for _, e := range singles[i].patch {
-				p = p.With(e)
+				p = g.ending.With(p, e)
 			}
 		}
-		if g.possible(p) && !g.known[p.String()] {
+		if g.possible(p) && !g.known[g.ending.Canonical(p)] {
 			return g.add(p, 1, "a combination of suspects", g.incumbent)
 		}
 	}

@@ -46,8 +46,8 @@ func (g *guided) lawful(symptoms []diagnose.Symptom, singles []candidate) (candi
 			continue
 		}
 		if e, ok := g.mending(s, before); ok {
-			p := repair.NewPatch(e)
-			if i := slices.IndexFunc(singles, func(c candidate) bool { return c.patch.String() == p.String() }); i >= 0 {
+			name := g.ending.Canonical(repair.NewPatch(e))
+			if i := slices.IndexFunc(singles, func(c candidate) bool { return g.ending.Canonical(c.patch) == name }); i >= 0 {
 				edits = append(edits, singles[i])
 			}
 		}

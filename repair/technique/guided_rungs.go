@@ -203,24 +203,6 @@ func (g *guided) deeper(a *arm, rung int) bool {
 	return first == nil || a.weight*g.first > g.promise(first)*(g.target(rung)-g.target(rung-1))
 }
 
-// twin says whether an arm mends the same thing as one that was trained further, and scored the same to the last row: it is the same training in other
-// words, such as a loss of labels and one of indicators.
-func (g *guided) twin(a *arm) bool {
-	rest := headless(a.patch)
-	if len(rest) == len(a.patch) {
-		return false
-	}
-	return a.rung > 0 && slices.ContainsFunc(g.arms, func(b *arm) bool {
-		return b != a && b.valid && (b.rung > a.rung || b.over || b.pending) && a.rung <= len(b.history) && b.history[a.rung-1] == a.score &&
-			len(headless(b.patch)) < len(b.patch) && headless(b.patch).String() == rest.String()
-	})
-}
-
-// headless is a patch without what the output is compared with.
-func headless(p repair.Patch) repair.Patch {
-	return slices.DeleteFunc(slices.Clone(p), func(e repair.Edit) bool { return rivals[e.Operator] == "head" })
-}
-
 // shown is what a score shows. Shares of right answers that a constant answer has too are equal: which class it is that a network has collapsed to is luck.
 func (g *guided) shown(score float64) float64 {
 	if m := g.setup.metric(); m.Maximize() && m.Better(g.floor, score) {
@@ -234,7 +216,7 @@ func (g *guided) best(ok func(*arm) bool) *arm {
 	var top *arm
 	m := g.setup.metric()
 	for _, a := range g.arms {
-		if a.over || a.pending || !ok(a) || !g.affordable(a) || g.twin(a) {
+		if a.over || a.pending || !ok(a) || !g.affordable(a) {
 			continue
 		}
 		if v := g.shown(a.score); top == nil || m.Better(v, g.shown(top.score)) || v == g.shown(top.score) && a.weight > top.weight {

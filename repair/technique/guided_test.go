@@ -2,15 +2,17 @@ package technique
 
 import (
 	"math"
+	"reflect"
 	"testing"
 
 	"netmend/data"
 	"netmend/repair"
 	"netmend/repair/diagnose"
+	"netmend/repair/operators"
 	"netmend/train"
 )
 
-// A search ends when its patch is perfect, or half as much was spent since it came as before. A patch is not good for training at all where the faulty
+// A search ends when its patch is perfect, or a third of what was spent before it came has been since. A patch is not good for training at all where the faulty
 // subject diverged, and a short training that is better than the patch is not in vain.
 func TestGuidedEndsEarly(t *testing.T) {
 	search := func(base, bar, since float64, ahead bool) *guided {
@@ -32,11 +34,11 @@ func TestGuidedEndsEarly(t *testing.T) {
 		ahead            bool
 		want             bool
 	}{
-		{"less than half", 0.1, 0.5, 1.9, false, false},
-		{"more than half", 0.1, 0.5, 2.1, false, true},
-		{"no better than a guess, beside a faulty subject that diverged", diverged, 0.1, 2.1, false, false},
-		{"more than half, beside a faulty subject that diverged", diverged, 0.5, 2.1, false, true},
-		{"more than half, but a short training is better", 0.1, 0.5, 2.1, true, false},
+		{"less than a third", 0.1, 0.5, 1.3, false, false},
+		{"more than a third", 0.1, 0.5, 1.4, false, true},
+		{"no better than a guess, beside a faulty subject that diverged", diverged, 0.1, 1.4, false, false},
+		{"more than a third, beside a faulty subject that diverged", diverged, 0.5, 1.4, false, true},
+		{"more than a third, but a short training is better", 0.1, 0.5, 1.4, true, false},
 		{"perfect", 0.1, 1, 0, true, true},
 	} {
 		if got := search(c.base, c.bar, c.since, c.ahead).finished(); got != c.want {
@@ -78,32 +80,17 @@ func TestGuidedWorth(t *testing.T) {
 	}
 }
 
-// An edit that mends the same thing as one that was trained further, and scores the same, is its twin.
-func TestGuidedTwins(t *testing.T) {
-	edit := func(operator, value string) repair.Edit {
-		return repair.Edit{Operator: operator, Target: "recipe", Value: repair.Word(value)}
+// Of edits that train alike one is tried, as suspected as any, and none that changes nothing.
+func TestGuidedDistinct(t *testing.T) {
+	edit := func(operator, value string, weight float64) candidate {
+		return candidate{patch: repair.NewPatch(repair.Edit{Operator: operator, Target: "recipe", Value: repair.Word(value)}), weight: weight}
 	}
-	first := &arm{patch: repair.NewPatch(edit("loss", "a")), valid: true, rung: 2, history: []float64{0.3, 0.4}}
-	for _, c := range []struct {
-		name  string
-		patch repair.Patch
-		score float64
-		want  bool
-	}{
-		{"another loss, another score", repair.NewPatch(edit("loss", "b")), 0.31, false},
-		{"another loss", repair.NewPatch(edit("loss", "b")), 0.3, true},
-		{"another head", repair.NewPatch(edit("output_head", "b")), 0.3, true},
-		{"another loss with more", repair.NewPatch(edit("loss", "b"), edit("optimizer", "adam")), 0.3, false},
-		{"something else", repair.NewPatch(edit("optimizer", "adam")), 0.3, false},
-	} {
-		a := &arm{patch: c.patch, valid: true, rung: 1, score: c.score, history: []float64{c.score}}
-		g := &guided{arms: []*arm{first, a}}
-		if got := g.twin(a); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
-		}
-		if g.twin(first) {
-			t.Errorf("%s: the first is taken for the twin", c.name)
-		}
+	g := &guided{ending: operators.FindEnding(repair.Subject{Recipe: train.Recipe{Metric: train.Accuracy, Loss: train.Loss{Name: "hinge"}}})}
+	got := g.distinct([]candidate{edit("loss", "categorical_crossentropy", 1), edit("loss", "hinge", 3), edit("optimizer", "adam", 2),
+		edit("loss", "sparse_categorical_crossentropy", 2), edit("loss", "poisson", 1), edit("loss", "categorical_crossentropy", 2)})
+	want := []candidate{edit("loss", "categorical_crossentropy", 2), edit("optimizer", "adam", 2), edit("loss", "poisson", 1)}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
@@ -452,15 +439,17 @@ func TestGuidedContradiction(t *testing.T) {
 	}
 }
 
-// What evidence is certain of, and has shown nothing, is suspected for twice its epochs as what mends two rules is: the geometric mean of both.
+// What evidence is certain of, and has shown nothing, is suspected for twice its epochs as what mends two rules is, the geometric mean of both, once short trainings have
+// cost as much.
 func TestGuidedLengthensWhatIsCertain(t *testing.T) {
-	for _, c := range []struct{ weight, want float64 }{{certain + 6, math.Sqrt((certain + 6) * 9)}, {certain - 1, 9}} {
+	for _, c := range []struct{ weight, screening, want float64 }{{certain + 6, 0.9, math.Sqrt((certain + 6) * 9)}, {certain + 6, 0.8, 9}, {certain - 1, 0.9, 9}} {
 		g := oneEpoch(0.1, 320, 9)
+		g.screening = c.screening
 		a := &arm{patch: repair.NewPatch(repair.Edit{Operator: "activation", Target: "a", Value: repair.Word("linear")}), weight: c.weight, growing: true, valid: true,
 			over: true, trial: 3, epochs: 1, pace: 0.9, score: 0.1, fallen: math.NaN()}
 		g.arms = []*arm{a}
-		if g.lengthen(a); a.next == nil || math.Abs(a.next.weight-c.want) > 1e-9 {
-			t.Errorf("weight %v: next %+v, want a weight of %v", c.weight, a.next, c.want)
+		if g.lengthen(a); a.next == nil || math.Abs(g.promise(a.next)-c.want) > 1e-9 {
+			t.Errorf("weight %v after %v: next %+v, want a weight of %v", c.weight, c.screening, a.next, c.want)
 		}
 	}
 }

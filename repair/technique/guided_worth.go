@@ -6,11 +6,14 @@ import (
 
 // When to end. The budget says what taking away all of the faulty subject's error is worth: so many trainings. An edit that was not tried takes away
 // what is left with a probability; where that is worth less than the first training that would show it, nobody need look. Besides, the search after a
-// patch is believed costs no more than half of that before it: whatever was to be found, never more than half is added to what was needed.
+// patch is believed costs no more than a third of that before it: whatever was to be found, never more than a third is added to what was needed.
 
 // secondFault is how likely a second fault is beside one that is mended: of the patches that searches with other seeds than the documentation's found, between
 // a fifth and a third had more than one edit after minimisation.
 const secondFault = 0.25
+
+// afterwards is the share of what a search had cost when a patch was believed that it may spend on more.
+const afterwards = 1. / 3
 
 // patience is the share of the budget that a search has after a believed patch at least, however early that came.
 const patience = 0.05
@@ -97,7 +100,7 @@ func (g *guided) tells(times float64) bool {
 	return g.incumbent != nil && (math.IsNaN(g.floor) || g.better(mean(g.incumbent.scores), g.floor, times))
 }
 
-// finished says whether there is enough: nothing above the incumbent, or half as much was spent since it came as before and nothing is under way. Where
+// finished says whether there is enough: nothing above the incumbent, or a third of what was spent before it came has been since and nothing is under way. Where
 // scores are blurred the budget is what ends a search.
 func (g *guided) finished() bool {
 	if !g.repaired() {
@@ -106,7 +109,7 @@ func (g *guided) finished() bool {
 	if bar := g.bar(); g.setup.metric().Maximize() && bar >= 1-1/float64(g.setup.rows()) { // the metrics that are maximised end at 1
 		return true
 	}
-	if g.blurred() || g.spent-g.came <= max(g.came/2, patience*g.budget()) || len(g.waiting()) > 0 {
+	if g.blurred() || g.spent-g.came <= max(afterwards*g.came, patience*g.budget()) || len(g.waiting()) > 0 {
 		return false
 	}
 	for _, a := range g.arms {
