@@ -20,35 +20,32 @@ func (e Ending) Canonical(p repair.Patch) string {
 	if len(rest) == len(p) {
 		return p.String()
 	}
-	now, then := e.objective(e.faulty()), e.objective(e.patched(p))
-	if now == then {
+	then := e.objective(e.patched(p))
+	if then == e.objective(e.now) {
 		return rest.String()
 	}
-	return fmt.Sprintf("%s; %d %s %s", rest, then.width, then.fn, then.loss)
+	return rest.String() + "; " + then.String()
 }
 
-// Changes counts what a patch changes of the output, half changes: two for each of its width, function and loss, and one more for a loss that is in other words than
-// it need be, of labels in another form than they have or of logits where there are none.
+// Changes says how much a patch changes of the output, to choose among those that train alike: 2 for each of width, function and loss, and 1 more for a new loss that
+// has its labels in another form than the data, or is of logits where the output is none.
 func (e Ending) Changes(p repair.Patch) int {
-	now, then := e.faulty(), e.patched(p)
+	then := e.patched(p)
 	n := 0
-	for _, changed := range []bool{then.width != now.width, then.fn != now.fn, then.loss != now.loss} {
+	for _, changed := range []bool{then.width != e.now.width, then.fn != e.now.fn, then.loss != e.now.loss} {
 		if changed {
 			n += 2
 		}
 	}
-	if then.loss != now.loss && (strings.HasPrefix(then.loss, "categorical_crossentropy") && e.sparse || strings.HasSuffix(then.loss, fromLogits) && then.fn != "linear") {
+	if then.loss != e.now.loss && (strings.HasPrefix(then.loss, "categorical_crossentropy") && e.sparse || strings.HasSuffix(then.loss, fromLogits) && then.fn != "linear") {
 		n++
 	}
 	return n
 }
 
-// faulty is the ending of the subject.
-func (e Ending) faulty() ending { return ending{e.now.width, e.now.fn, lossWord(e.now.loss)} }
-
 // patched is the ending that a patch gives the subject.
 func (e Ending) patched(p repair.Patch) ending {
-	then := e.faulty()
+	then := e.now
 	if v, ok := p.Get(e.Output); ok { // the last of the functions, where there are several
 		then.fn = then.fn[:strings.LastIndex(then.fn, "+")+1] + v.Text
 	}
@@ -59,12 +56,6 @@ func (e Ending) patched(p repair.Patch) ending {
 		fmt.Sscanf(v.Text, "%d %s %s", &then.width, &then.fn, &then.loss)
 	}
 	return then
-}
-
-// ending is a head in words.
-type ending struct {
-	width    int
-	fn, loss string
 }
 
 // objective is what stands for all that train and predict alike. Cross-entropies that fit their function are computed from its input, see logitsBehind of package

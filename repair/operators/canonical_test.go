@@ -131,10 +131,16 @@ func TestCanonical(t *testing.T) {
 			t.Errorf("%d: %s is %q, %s is %q, want the same: %v", i, c.a, a, c.b, b, c.same)
 		}
 	}
-	for p, want := range map[*repair.Patch]int{{rate}: 0, {hinge}: 2, {soft}: 2, {probabilities}: 3, {edit(lossKey, "sparse_categorical_crossentropy")}: 2, {soft, edit(lossKey, "hinge")}: 4,
-		{both}: 4, {logits}: 3, {edit(e.head, "2 softmax categorical_crossentropy_from_logits")}: 7} {
-		if got := e.Changes(*p); got != want {
-			t.Errorf("%s: %d changes, want %d", *p, got, want)
+	for _, c := range []struct {
+		patch repair.Patch
+		want  int
+	}{
+		{repair.NewPatch(rate), 0}, {repair.NewPatch(hinge), 2}, {repair.NewPatch(soft), 2}, {repair.NewPatch(hinge, soft), 4}, {repair.NewPatch(both), 4},
+		{repair.NewPatch(edit(lossKey, "sparse_categorical_crossentropy")), 2}, {repair.NewPatch(probabilities), 3}, {repair.NewPatch(logits), 3},
+		{repair.NewPatch(edit(e.head, "2 softmax categorical_crossentropy_from_logits")), 7},
+	} {
+		if got := e.Changes(c.patch); got != c.want {
+			t.Errorf("%s: %d changes, want %d", c.patch, got, c.want)
 		}
 	}
 	if p := e.With(repair.NewPatch(hinge, soft, rate), both); fmt.Sprint(p) != fmt.Sprint(repair.NewPatch(both, rate)) {

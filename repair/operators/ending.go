@@ -16,7 +16,7 @@ type Ending struct {
 	Function  string     // the activation of the output, "linear" for none
 	Output    repair.Key // the slot that sets it; whether the space has it is another question
 	head      repair.Key // the slot of output_head
-	now       head       // with all activations of the output
+	now       ending     // of the subject, with all activations of the output
 	semantics train.Semantics
 	metric    train.Metric
 	sparse    bool // labels are indices, and the subject's own loss takes them so where it is a cross-entropy of classes
@@ -26,7 +26,7 @@ type Ending struct {
 
 // FindEnding looks at a subject's graph; without a graph nothing is known, and every target is hidden.
 func FindEnding(s repair.Subject) Ending {
-	e := Ending{now: head{loss: s.Recipe.Loss}, semantics: s.Recipe.Semantics, metric: s.Recipe.Metric, last: map[string]bool{}, apart: map[string]bool{}}
+	e := Ending{now: ending{loss: lossWord(s.Recipe.Loss)}, semantics: s.Recipe.Semantics, metric: s.Recipe.Metric, last: map[string]bool{}, apart: map[string]bool{}}
 	if s.Model == nil || s.Model.Graph == nil {
 		return e
 	}
@@ -51,7 +51,7 @@ func FindEnding(s repair.Subject) Ending {
 	}
 	if l, sites, ok := v.outputLayer(); ok {
 		e.Units, e.Function, e.Output = l.units, "linear", repair.Key{Operator: addActivation.name, Target: l.name()}
-		e.head, e.now = repair.Key{Operator: outputHead.name, Target: l.name()}, headOf(l, sites, s.Recipe.Loss)
+		e.head, e.now = repair.Key{Operator: outputHead.name, Target: l.name()}, headOf(l, sites, s.Recipe.Loss).ending()
 		if len(sites) > 0 {
 			e.Function, e.Output = sites[0].fn, repair.Key{Operator: activation.name, Target: sites[0].name}
 		}

@@ -18,7 +18,17 @@ type head struct {
 	loss  train.Loss
 }
 
-func (h head) String() string { return fmt.Sprintf("%d %s %s", h.width, h.fn, lossWord(h.loss)) }
+func (h head) String() string { return h.ending().String() }
+
+func (h head) ending() ending { return ending{h.width, h.fn, lossWord(h.loss)} }
+
+// ending is a head in the words that values of output_head have.
+type ending struct {
+	width    int
+	fn, loss string
+}
+
+func (x ending) String() string { return fmt.Sprintf("%d %s %s", x.width, x.fn, x.loss) }
 
 // headOf is the head of a layer and the activations behind it, from the output backwards: the first that is applied comes first in its name.
 func headOf(l layer, sites []*site, loss train.Loss) head {

@@ -409,10 +409,11 @@ func (g *guided) extend(a *arm) {
 		if len(p) == len(a.patch) || mendSame(a.patch, c.patch) {
 			w /= helpedFactor
 		}
-		if len(p) == len(a.patch) && g.known[g.ending.Canonical(p)] { // another value alone is an edit of the faulty subject, and keeps its weight
+		name := g.ending.Canonical(p)
+		if len(p) == len(a.patch) && g.known[name] { // another value alone is an edit of the faulty subject, and keeps its weight
 			continue
 		}
-		if len(p) > 0 && g.ending.Canonical(p) != a.name && g.possible(p) {
+		if len(p) > 0 && name != a.name && g.possible(p) {
 			g.add(p, w, fmt.Sprintf("on top of %s, %s", a.patch, c.why), a)
 		}
 	}
