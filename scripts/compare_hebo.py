@@ -7,9 +7,9 @@ it: it is registered here. pymoo's elimination of duplicates is replaced by an e
     .deps/hebo/bin/pip install numpy==1.24.4 scipy==1.11.4 pandas==1.5.3 scikit-learn==1.3.2 GPy==1.13.2 pymoo==0.6.0 torch gpytorch==1.11
     .deps/hebo/bin/pip install --no-deps HEBO==0.3.5
     go test -c -o .deps/hebo.test ./repair/technique/hebo
-    .deps/hebo/bin/python scripts/compare_hebo.py --searcher original-warped --seeds 20 --out results.jsonl      (and original-plain, ours-warped,
-                                                                                                                  ours-plain, random)
-    .deps/hebo/bin/python scripts/compare_hebo.py --table results.jsonl …
+    .deps/hebo/bin/python scripts/compare_hebo.py --searcher original-warped --out docs/benchmark/runs/hebo.jsonl
+                                                                                (and original-plain, ours-warped, ours-plain, random)
+    .deps/hebo/bin/python scripts/compare_hebo.py --table docs/benchmark/runs/hebo.jsonl
 
 Every search is 50 evaluations in batches of 8, which is how Ray's HEBOSearch asks. A run that is stopped goes on where it was.
 """
