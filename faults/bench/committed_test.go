@@ -27,10 +27,7 @@ func TestCommittedRuns(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".jsonl.gz")
 		t.Run(name, func(t *testing.T) {
 			c, h, done := committed(t, file)
-			r, err := c.results(h, done)
-			if err != nil {
-				t.Fatal(err)
-			}
+			made := c.markdown(t, h, done)
 			page := filepath.Join(docs, name+".md")
 			raw, err := os.ReadFile(page)
 			if err != nil {
@@ -38,7 +35,7 @@ func TestCommittedRuns(t *testing.T) {
 			}
 			const first = "\nRepeats: " // what is before it, the page has written by hand
 			head, _, found := strings.Cut(string(raw), first)
-			_, table, _ := strings.Cut(r.Markdown(), first)
+			_, table, _ := strings.Cut(made, first)
 			want := head + first + table
 			switch {
 			case !found:
@@ -52,6 +49,23 @@ func TestCommittedRuns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// markdown is the table of finished runs.
+func (c Config) markdown(t *testing.T, h header, done map[string]Line) string {
+	t.Helper()
+	if c.Healthy {
+		r, err := c.healthy(h, done)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Markdown()
+	}
+	r, err := c.results(h, done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Markdown()
 }
 
 // committed reads an index, and the benchmark that it is of.
@@ -71,7 +85,8 @@ func committed(t *testing.T, file string) (Config, header, map[string]Line) {
 	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &h) != nil {
 		t.Fatalf("%s has no header: %v", file, lines.Err())
 	}
-	c := Config{Techniques: h.Techniques, Repeats: h.Repeats, Trainings: h.Trainings, Scale: faults.Scale(h.Scale), Protocol: faults.Protocol(h.Protocol), Seed: h.Seed, Jobs: 1}
+	c := Config{Techniques: h.Techniques, Repeats: h.Repeats, Trainings: h.Trainings, Scale: faults.Scale(h.Scale), Protocol: faults.Protocol(h.Protocol), Seed: h.Seed, Jobs: 1,
+		Healthy: h.Confirm > 0}
 	list, err := faults.Select(strings.Join(h.Faults, ","))
 	if err != nil {
 		t.Fatal(err)
